@@ -74,7 +74,12 @@ impl Watch {
                 .saturating_sub(before.requests.get(result))
         };
         let all = now.requests.total().saturating_sub(before.requests.total());
-        let others = of(RequestResult::Bypass) + of(RequestResult::Canceled);
+        let others = [
+            RequestResult::Bypass,
+            RequestResult::Canceled,
+            RequestResult::Outside,
+        ];
+        let others: u64 = others.into_iter().map(of).sum();
         let lookups = all.saturating_sub(others);
         let good = [
             RequestResult::Hit,

@@ -123,9 +123,13 @@ impl CacheFlags {
         Ok(())
     }
 
-    /// The cache with these options.
-    pub fn layer<B: Backend>(&self, backend: B, max_body: u64) -> Result<CacheLayer<B>, String> {
-        let layer = CacheLayer::from_options(backend, &self.options());
+    /// The cache of a layer with these options.
+    pub fn layer<B: Backend>(
+        &self,
+        cache: &CacheLayer<B>,
+        max_body: u64,
+    ) -> Result<CacheLayer<B>, String> {
+        let layer = cache.with_options(&self.options());
         let layer = layer.map_err(|error| format!("options of the cache: {error}"))?;
         Ok(layer.max_body(max_body))
     }

@@ -48,6 +48,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HOST, LOCATION};
@@ -62,14 +63,14 @@ use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::{
     CanonicalRequest, ErrorResponder, ErrorResponderLayer, ForwardedScheme, ReverseProxy,
 };
-use tower_response_cache::{Cache, CacheHandle, CacheLayer};
+use tower_response_cache::{Cache, CacheLayer};
 
 use access_log::TimeUpstream;
 use client_limits::ClientLimits;
 use operators::Operators;
 use options::Options;
-use reload::{Caches, Running, Stack, start_health_checks};
-use server::{Generations, SHUTDOWN_TIMEOUT, Server};
+use reload::{Running, Stack, start_health_checks};
+use server::{Generations, OnOutside, SHUTDOWN_TIMEOUT, Server};
 use shutdown_signal::ShutdownSignal;
 use watch::Watch;
 
@@ -110,7 +111,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let first = stack(&options, store.clone())?;
+    let layer = CacheLayer::new(store);
+    let cache = layer.handle();
+    let first = stack(&options, &layer)?;
     let limits = options.client_limits();
     let generations = Generations::new(options.settings(), first.service);
     let (admin, operators) = match admin {
@@ -120,19 +123,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
         None => (None, None),
     };
-    let caches = Caches::new(first.cache);
     let running = Running {
         health: start_health_checks(&options, &first.proxy)?,
         generations: generations.clone(),
-        caches: caches.clone(),
+        proxy: first.proxy,
         tls: tls.clone(),
         operators: operators.clone(),
         options: options.clone(),
     };
     let hang_up = signal.take_hang_up(options.reloads());
-    let reload = running.reload(hang_up, move |options: &Options| {
-        stack(options, store.clone())
+    let reload = running.reload(hang_up, move |options: &Options, earlier: &ReverseProxy| {
+        stack_with(options, &layer, |proxy| proxy.succeeding(earlier))
     });
+    let counted = cache.clone();
+    let on_outside: OnOutside = Arc::new(move |status| counted.count_outside(status));
     log_options(&options);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr()?;
@@ -147,34 +151,27 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let redirecting = match plain {
         Some(plain) => {
             let (port, signal) = (address.port(), signal.another()?);
-            Some(redirect(&options, limits.clone(), plain, port, signal)?)
+            let limits = limits.clone();
+            Some(redirect(&options, limits, plain, port, signal, on_outside.clone())?)
         }
         None => None,
     };
     banner::print(&[format!(
         "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
     )])?;
-    let watched = caches.clone();
-    let stats = move || {
-        watched
-            .all()
-            .last()
-            .map(CacheHandle::stats)
-            .unwrap_or_default()
-    };
+    let watched = cache.clone();
     let server = Server {
         generations,
         tls,
         limits,
-        watch: Watch::start(options.watch, stats),
+        watch: Watch::start(options.watch, move || watched.stats()),
+        on_outside,
     };
     tokio::select! {
         () = server.run(listener, signal) => {}
         () = reload => {}
     }
-    for cache in caches.all() {
-        cache.shutdown(SHUTDOWN_TIMEOUT).await;
-    }
+    cache.shutdown(SHUTDOWN_TIMEOUT).await;
     drop(redirecting);
     // Last: until now operators could see how it went.
     drop(operators);
@@ -204,7 +201,7 @@ fn log_options(options: &Options) {
 /// Checks the options, and the files that they name.
 async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
     options.client_tls()?;
-    stack(options, MemoryBackend::default())?;
+    stack(options, &CacheLayer::new(MemoryBackend::default()))?;
     options.health_check()?;
     options.admin.check()?;
     store::check(&options.store, &options.owner())?;
@@ -220,14 +217,28 @@ async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
 /// What serves requests. Cache keys are made from the requests that upstreams get.
 type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<TimeUpstream<ReverseProxy>, B>>>;
 
-/// The service, as the options say, before a store.
-fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B>, B>, String> {
-    let proxy = options.reverse_proxy()?;
-    let layer = cache_layer(options, store)?.origin_monitor(proxy.clone());
+/// The service, as the options say, with the cache of a layer.
+fn stack<B: Backend>(
+    options: &Options,
+    cache: &CacheLayer<B>,
+) -> Result<Stack<CachingProxy<B>, B>, String> {
+    stack_with(options, cache, |proxy| proxy)
+}
+
+/// The service with a proxy that is changed before anything is made of it.
+fn stack_with<B: Backend>(
+    options: &Options,
+    cache: &CacheLayer<B>,
+    change: impl FnOnce(ReverseProxy) -> ReverseProxy,
+) -> Result<Stack<CachingProxy<B>, B>, String> {
+    let proxy = change(options.reverse_proxy()?);
+    let layer = cache_layer(options, cache)?.origin_monitor(proxy.clone());
     let cache = layer.handle();
+    let counted = cache.clone();
+    let requests = proxy.request_layer();
     let service = ServiceBuilder::new()
         .layer(ErrorResponderLayer::new())
-        .layer(proxy.request_layer())
+        .layer(requests.on_rejected(move |status| counted.count_outside(status)))
         .layer(layer)
         .service(TimeUpstream(proxy.clone()));
     Ok(Stack {
@@ -249,11 +260,14 @@ fn redirect(
     listener: TcpListener,
     port: u16,
     signal: ShutdownSignal,
+    on_outside: OnOutside,
 ) -> io::Result<AbortOnDropHandle<()>> {
     let address = listener.local_addr()?;
     tracing::info!(%address, port, "redirecting to https");
+    let count = on_outside.clone();
     let redirect = tower::service_fn(move |request: Request<Incoming>| {
         let response = redirect_to_https(&request, port);
+        count(response.status());
         async move { Ok::<_, Infallible>(response) }
     });
     let server = Server {
@@ -261,6 +275,7 @@ fn redirect(
         tls: None,
         limits,
         watch: None,
+        on_outside,
     };
     Ok(AbortOnDropHandle::new(tokio::spawn(
         server.run(listener, signal),
@@ -293,8 +308,11 @@ fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<B
     response
 }
 
-fn cache_layer<B: Backend>(options: &Options, backend: B) -> Result<CacheLayer<B>, String> {
-    let mut cache = options.cache.layer(backend, options.store.max_body)?;
+fn cache_layer<B: Backend>(
+    options: &Options,
+    cache: &CacheLayer<B>,
+) -> Result<CacheLayer<B>, String> {
+    let mut cache = options.cache.layer(cache, options.store.max_body)?;
     if options.tells_scheme() {
         // Redirects from http to https are responses to http alone.
         cache = cache.key(ForwardedScheme);

@@ -1,11 +1,6 @@
-//! SIGHUP: the options are read again, and new connections are served with them. A cache from
-//! before ends with the last of its connections.
+//! SIGHUP: the options are read again, and new connections are served with them.
 //!
-//! Stored responses are kept. Options that change cache keys, the store or sockets need a restart.
-
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Stored responses, counters and calls in flight go on: it is the same cache. Options that change cache keys, the store or sockets need a restart.
 
 use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheHandle;
@@ -14,7 +9,7 @@ use tower_response_cache::proxy::ReverseProxy;
 
 use crate::operators::Operators;
 use crate::options::Options;
-use crate::server::{Generations, SHUTDOWN_TIMEOUT};
+use crate::server::Generations;
 use crate::shutdown_signal::HangUpSignal;
 use crate::tls::ClientTls;
 
@@ -23,63 +18,6 @@ pub struct Stack<S, B: Backend> {
     pub service: S,
     pub cache: CacheHandle<B>,
     pub proxy: ReverseProxy,
-}
-
-/// The current cache, and earlier ones that still have connections. Clones share them.
-pub struct Caches<B: Backend>(Arc<Mutex<CachesInUse<B>>>);
-
-struct CachesInUse<B: Backend> {
-    /// By the number of times that options were read before.
-    by_number: BTreeMap<u64, CacheHandle<B>>,
-    next: u64,
-}
-
-impl<B: Backend> Caches<B> {
-    pub fn new(first: CacheHandle<B>) -> Self {
-        Self(Arc::new(Mutex::new(CachesInUse {
-            by_number: BTreeMap::from([(0, first)]),
-            next: 1,
-        })))
-    }
-
-    /// Adds the current cache; those before end after `connections` have.
-    fn replace(
-        &self,
-        cache: CacheHandle<B>,
-        connections: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let before = {
-            let mut caches = self.lock();
-            let number = caches.next;
-            caches.next += 1;
-            caches.by_number.insert(number, cache);
-            number - 1
-        };
-        let caches = self.clone();
-        tokio::spawn(async move {
-            connections.await;
-            let cache = caches.lock().by_number.get(&before).cloned();
-            if let Some(cache) = cache {
-                cache.shutdown(SHUTDOWN_TIMEOUT).await;
-            }
-            caches.lock().by_number.remove(&before);
-            tracing::info!("the last connection with earlier options has ended");
-        });
-    }
-
-    pub fn all(&self) -> Vec<CacheHandle<B>> {
-        self.lock().by_number.values().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CachesInUse<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<B: Backend> Clone for Caches<B> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
 }
 
 /// The task that checks the servers of upstreams, until this is dropped.
@@ -94,22 +32,22 @@ pub fn start_health_checks(
 }
 
 /// What changes when options are read again.
-pub struct Running<S, B: Backend> {
+pub struct Running<S> {
     pub options: Options,
     pub generations: Generations<S>,
-    pub caches: Caches<B>,
+    pub proxy: ReverseProxy,
     pub health: HealthChecks,
     pub tls: Option<ClientTls>,
     pub operators: Option<Operators>,
 }
 
-impl<S: 'static, B: Backend> Running<S, B> {
+impl<S: 'static> Running<S> {
     /// Reads the options, and the files that they name, again at each signal. Those that are not
-    /// valid change nothing.
-    pub async fn reload(
+    /// valid change nothing. `stack` makes what serves requests of them, and of the proxy before.
+    pub async fn reload<B: Backend>(
         mut self,
         hang_up: Option<HangUpSignal>,
-        stack: impl Fn(&Options) -> Result<Stack<S, B>, String>,
+        stack: impl Fn(&Options, &ReverseProxy) -> Result<Stack<S, B>, String>,
     ) {
         let Some(mut hang_up) = hang_up else {
             return std::future::pending().await;
@@ -124,9 +62,9 @@ impl<S: 'static, B: Backend> Running<S, B> {
         }
     }
 
-    fn apply(
+    fn apply<B: Backend>(
         &mut self,
-        stack: impl Fn(&Options) -> Result<Stack<S, B>, String>,
+        stack: impl Fn(&Options, &ReverseProxy) -> Result<Stack<S, B>, String>,
     ) -> Result<(), String> {
         let mut options = Options::from_arguments()?;
         let kept = options.keep_fixed(&self.options);
@@ -143,19 +81,22 @@ impl<S: 'static, B: Backend> Running<S, B> {
         Ok(())
     }
 
-    fn replace(
+    fn replace<B: Backend>(
         &mut self,
         options: Options,
-        stack: impl Fn(&Options) -> Result<Stack<S, B>, String>,
+        stack: impl Fn(&Options, &ReverseProxy) -> Result<Stack<S, B>, String>,
     ) -> Result<(), String> {
-        let stack = stack(&options)?;
+        let stack = stack(&options, &self.proxy)?;
         let health = start_health_checks(&options, &stack.proxy)?;
         if let Some(operators) = &self.operators {
             operators.replace(&stack.cache, &stack.proxy)?;
         }
         let replaced = self.generations.replace(options.settings(), stack.service);
-        self.caches.replace(stack.cache, replaced);
-        (self.health, self.options) = (health, options);
+        tokio::spawn(async move {
+            replaced.await;
+            tracing::info!("the last connection with earlier options has ended");
+        });
+        (self.health, self.options, self.proxy) = (health, options, stack.proxy);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -55,7 +55,12 @@ pub struct Server<S> {
     pub limits: ClientLimits,
     /// Where the times of requests are recorded, if anywhere.
     pub watch: Option<Arc<Watch>>,
+    /// Told of requests that do not get as far as a service.
+    pub on_outside: OnOutside,
 }
+
+/// Is told of a request that was answered outside of the cache, with the status.
+pub type OnOutside = Arc<dyn Fn(StatusCode) + Send + Sync>;
 
 /// The options of connections. The fields are documented with the flags of their names.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +292,7 @@ where
             endings,
         };
         let tls = self.tls.clone();
+        let on_outside = self.on_outside.clone();
         tasks.spawn(async move {
             let begun = timeout(timeouts.client, begin(stream, with_permit, tls));
             let begun = tokio::select! {
@@ -301,10 +307,24 @@ where
             let ended = builders.serve(begun, respond, lifetime).await;
             match ended {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%client, error, "connection failed"),
+                Some(Err(error)) => {
+                    if let Some(status) = answered_by_hyper(&error) {
+                        on_outside(status);
+                    }
+                    tracing::debug!(%client, error, "connection failed");
+                }
                 None => log_idle(client),
             }
         });
+    }
+}
+
+/// The status with which hyper has answered a request that it cannot read.
+fn answered_by_hyper(error: &BoxError) -> Option<StatusCode> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    match error.is_parse_too_large() {
+        true => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        false => error.is_parse().then_some(StatusCode::BAD_REQUEST),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{Request, Uri, request};
+use http::{Request, StatusCode, Uri, request};
 
 use tracing::Instrument;
 
@@ -12,7 +12,7 @@ use crate::key::Sites;
 use crate::service::explain::{Explanation, explain};
 use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
-use crate::stats::{InFlight, Snapshot, Stats};
+use crate::stats::{InFlight, Snapshot, Stats, StatusClass};
 
 use super::error::{InvalidationError, Kind};
 
@@ -289,6 +289,27 @@ impl<B: Backend> CacheHandle<B> {
         let groups = self.state.config.groups.as_deref();
         let prefixes = groups.into_iter().flat_map(|groups| groups.prefixes.iter());
         prefixes.map(|prefix| prefix.to_string()).collect()
+    }
+
+    /// Counts a request that something around the cache has answered, so that the cache never got
+    /// it: as [`Outside`](crate::stats::RequestResult::Outside), and by the class of its status.
+    ///
+    /// With it, the sum over all results is the number of all requests of a server. In front of a
+    /// [`ReverseProxy`](crate::proxy::ReverseProxy),
+    /// [`on_rejected`](crate::proxy::CanonicalRequestLayer::on_rejected) says which these are.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tower_response_cache::stats::RequestResult;
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let cache = CacheLayer::new(MemoryBackend::default()).handle();
+    /// cache.count_outside(StatusCode::TOO_MANY_REQUESTS);
+    /// assert_eq!(cache.stats().requests.get(RequestResult::Outside), 1);
+    /// ```
+    pub fn count_outside(&self, status: StatusCode) {
+        let class = StatusClass::from_status(status);
+        self.state.shared.counters.count_outside(class);
     }
 
     /// Returns the counters of the cache, its work in flight, and the usage and health of its

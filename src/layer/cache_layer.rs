@@ -217,6 +217,16 @@ impl<B: Backend> CacheLayer<B> {
         CacheHandle::new(self.state.clone())
     }
 
+    /// A layer of the same cache with all options at their defaults.
+    #[cfg(feature = "serde")]
+    pub(super) fn with_defaults(&self) -> Self {
+        let shared = self.state.shared.clone();
+        let config = Arc::default();
+        Self {
+            state: LayerState { config, shared },
+        }
+    }
+
     /// The options, as data.
     #[cfg(all(test, feature = "serde"))]
     pub(super) fn config(&self) -> &Config {

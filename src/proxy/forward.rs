@@ -90,6 +90,13 @@ impl Forwarder {
         })
     }
 
+    /// Goes on with the counts, and what counts for the limits, of an earlier one.
+    pub(super) fn succeed(&mut self, earlier: &Self) {
+        self.places = self.places.clone().succeeding(&earlier.places);
+        self.tunnels = self.tunnels.clone().succeeding(&earlier.tunnels);
+        self.repeated = earlier.repeated.clone();
+    }
+
     /// Routes a prefix to another upstream.
     pub(super) fn add_upstream(&mut self, prefix: &str, url: &str) -> Result<(), InvalidUpstream> {
         self.routes.add(prefix, url)?;

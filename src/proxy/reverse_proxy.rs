@@ -408,6 +408,29 @@ impl ReverseProxy {
         self.0.tunnels.add_stats(self.0.places.stats())
     }
 
+    /// Lets this proxy succeed an earlier one, as after its options were read again: requests and
+    /// WebSockets of both count for the limits of this one, and counts go on, those of the
+    /// [monitor](OriginMonitor) included. Set all options first.
+    ///
+    /// If [`max_concurrent_requests`](Self::max_concurrent_requests) differs, the requests of the
+    /// earlier proxy do not count for this one.
+    ///
+    /// ```no_run
+    /// use tower_response_cache::proxy::ReverseProxy;
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+    /// let earlier = ReverseProxy::new("http://127.0.0.1:8000")?;
+    /// let proxy = ReverseProxy::new("http://127.0.0.1:8001")?.succeeding(&earlier);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn succeeding(mut self, earlier: &Self) -> Self {
+        let forwarder = self.forwarder();
+        forwarder.succeed(&earlier.0);
+        self
+    }
+
     /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10
     /// minutes. It is closed after this time, or up to twice as long.
     #[must_use]

@@ -30,6 +30,15 @@ pub(super) struct Tunnels {
 }
 
 impl Tunnels {
+    /// These tunnels with the open ones, and the counts, of earlier ones.
+    pub(super) fn succeeding(self, earlier: &Self) -> Self {
+        Self {
+            idle_timeout: self.idle_timeout,
+            max: self.max,
+            ..earlier.clone()
+        }
+    }
+
     /// Adds the counts of tunnels to those of requests.
     pub(super) fn add_stats(&self, stats: LoadStats) -> LoadStats {
         LoadStats {

@@ -112,6 +112,9 @@ reasons! {
         Rejected => "rejected",
         /// No response: the client left before.
         Canceled => "canceled",
+        /// A response of whatever is around the cache, which never got the request: see
+        /// [`count_outside`](crate::CacheHandle::count_outside).
+        Outside => "outside",
     }
 }
 
@@ -186,7 +189,8 @@ reasons! {
 }
 
 reasons! {
-    /// The class of what the inner service answered a fill with.
+    /// The class of a response: of the inner service's to a fill, or of one
+    /// [outside](RequestResult::Outside) of the cache.
     StatusClass {
         /// A successful status, 200 to 299.
         Success => "2xx",
@@ -573,7 +577,8 @@ impl RequestResult {
                 Some(BodySource::Store)
             }
             Self::Miss | Self::Partial | Self::Bypass => Some(BodySource::Origin),
-            Self::Overload | Self::GatewayTimeout | Self::Rejected | Self::Canceled => None,
+            Self::Overload | Self::GatewayTimeout | Self::Rejected => None,
+            Self::Canceled | Self::Outside => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::invalidation_counts::{
 };
 use super::{
     BodySource, Bypass, Contradiction, FetchReason, Reason, ReasonCounts, Refresh, Refusal,
-    RequestResult, StaleUse, StoredBy, WriteOutcome,
+    RequestResult, StaleUse, StatusClass, StoredBy, WriteOutcome,
 };
 
 /// One event to count.
@@ -49,7 +49,8 @@ const STALE: usize = WRITES + WriteOutcome::ALL.len();
 const REFRESHES: usize = STALE + StaleUse::ALL.len();
 const CONTRADICTIONS: usize = REFRESHES + Refresh::ALL.len();
 const STORES: usize = CONTRADICTIONS + Contradiction::ALL.len();
-const INVALIDATIONS: usize = STORES + StoredBy::ALL.len();
+const OUTSIDE: usize = STORES + StoredBy::ALL.len();
+const INVALIDATIONS: usize = OUTSIDE + StatusClass::ALL.len();
 const COUNTERS: usize = INVALIDATIONS + InvalidationCounts::LEN;
 
 impl Event {
@@ -151,6 +152,12 @@ impl Counters {
         }
     }
 
+    /// Counts a request that was answered outside of the cache.
+    pub(crate) fn count_outside(&self, class: StatusClass) {
+        let request = REQUESTS + RequestResult::Outside.index();
+        self.add([(request, 1), (OUTSIDE + class.index(), 1)]);
+    }
+
     /// Adds to counters of the current thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, amounts: [(usize, u64); N]) {
@@ -226,6 +233,10 @@ impl Counters {
         self.reasons(STORES)
     }
 
+    pub(super) fn outside(&self) -> ReasonCounts<StatusClass> {
+        self.reasons(OUTSIDE)
+    }
+
     pub(super) fn invalidations(&self) -> InvalidationCounts {
         InvalidationCounts::new(|index| self.sum(INVALIDATIONS + index))
     }
@@ -268,6 +279,7 @@ mod tests {
             .map(Event::index)
             .chain(RequestResult::ALL.iter().map(|r| REQUESTS + r.index()))
             .chain(BodySource::ALL.iter().map(|s| BODY_BYTES + s.index()))
+            .chain(StatusClass::ALL.iter().map(|c| OUTSIDE + c.index()))
             .collect();
         let different: std::collections::BTreeSet<usize> = indices.iter().copied().collect();
         assert_eq!(indices.len(), COUNTERS);

@@ -182,6 +182,8 @@ pub struct Stats {
     /// Requests, by their result. Each request counts once, when the head of its response is handed
     /// to the caller, or when it is dropped before.
     pub requests: ReasonCounts<RequestResult>,
+    /// Requests that were answered outside of the cache, by the class of the response.
+    pub outside: ReasonCounts<StatusClass>,
     /// Bytes of response bodies, by their source. Those of known length count with the head of the
     /// response, whether the client reads them or not; others count as they are read.
     pub body_bytes: ReasonCounts<BodySource>,
@@ -280,6 +282,7 @@ impl Stats {
         let is_target = |target| target != InvalidatedTarget::All;
         Self {
             name,
+            outside: counters.outside(),
             body_bytes: counters.body_bytes(),
             hits: requests.get(RequestResult::Hit) + total(Event::StaleHit),
             collapsed: requests.get(RequestResult::Collapsed),
@@ -329,11 +332,11 @@ impl Stats {
     /// Returns the fraction of requests that the cache answered, 0 to 1: hits, stale, revalidated
     /// and collapsed responses.
     ///
-    /// Requests that bypassed the cache are not counted, nor those whose client left before it had
-    /// a response. It is 0 before the first request.
+    /// Requests that bypassed the cache or were answered outside of it are not counted, nor those
+    /// whose client left before it had a response. It is 0 before the first request.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
-        use RequestResult::{Bypass, Canceled, Collapsed, Hit, Revalidated, Stale};
+        use RequestResult::{Bypass, Canceled, Collapsed, Hit, Outside, Revalidated, Stale};
         let sum = |results: &[RequestResult]| -> u64 {
             results
                 .iter()
@@ -341,7 +344,7 @@ impl Stats {
                 .sum()
         };
         let answered = sum(&[Hit, Stale, Revalidated, Collapsed]);
-        match self.requests.total() - sum(&[Bypass, Canceled]) {
+        match self.requests.total() - sum(&[Bypass, Canceled, Outside]) {
             0 => 0.0,
             all => answered as f64 / all as f64,
         }

@@ -36,7 +36,35 @@ impl<B: Backend> CacheLayer<B> {
     /// If a value is out of range or malformed: a field name, the name of a cookie, the pattern of
     /// a route.
     pub fn from_options(backend: B, options: &CacheOptions) -> Result<Self, InvalidOption> {
-        let mut layer = Self::new(backend);
+        Self::new(backend).with_options(options)
+    }
+
+    /// Returns a layer of the same cache with other options: for a program that reads its
+    /// configuration again while it runs.
+    ///
+    /// Stored responses, counters, calls in flight and all else that clones
+    /// [share](Self#shared-state) go on. Options that `options` does not set have their defaults,
+    /// those that are functions, too: set them again. Services that were made before keep their
+    /// options, and so do handles.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_response_cache::{CacheLayer, CacheOptions, Ttl, backend::MemoryBackend};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::InvalidOption> {
+    /// let mut options = CacheOptions::default();
+    /// let layer = CacheLayer::from_options(MemoryBackend::default(), &options)?;
+    /// options.ttl = Some(Ttl::For(Duration::from_secs(30)));
+    /// let layer = layer.with_options(&options)?;
+    /// # drop(layer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`from_options`](Self::from_options).
+    pub fn with_options(&self, options: &CacheOptions) -> Result<Self, InvalidOption> {
+        let mut layer = self.with_defaults();
         set!(layer, options: ttl, negative_ttl, max_ttl, ignore_request_directives);
         set!(layer, options: ignore_client_freshness, max_body, max_head, max_buffered_bytes);
         set!(layer, options: max_lingering_bytes, store_set_cookie, store_parts, generate_etags);

@@ -39,6 +39,12 @@ struct SharedPlaces {
     free: Semaphore,
     /// The requests that have given their place back.
     without: BoundedWaits,
+    counts: Arc<PlaceCounts>,
+}
+
+/// What has happened before places. Those that replace others go on with their counts.
+#[derive(Debug, Default)]
+struct PlaceCounts {
     waiting: AtomicUsize,
     wait_times: WaitTimes,
     overloaded: AtomicU64,
@@ -73,28 +79,47 @@ pub struct LoadStats {
 
 impl Places {
     pub(in crate::proxy) fn new(max: usize, queue_timeout: Duration) -> Self {
+        Self::with_counts(max, queue_timeout, BoundedWaits::default(), Arc::default())
+    }
+
+    fn with_counts(
+        max: usize,
+        queue_timeout: Duration,
+        without: BoundedWaits,
+        counts: Arc<PlaceCounts>,
+    ) -> Self {
         Self {
             queue_timeout,
             shared: Arc::new(SharedPlaces {
                 max,
                 free: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
-                without: BoundedWaits::default(),
-                waiting: AtomicUsize::new(0),
-                wait_times: WaitTimes::new(),
-                overloaded: AtomicU64::new(0),
-                given_back: AtomicU64::new(0),
-                too_slow: AtomicU64::new(0),
+                without,
+                counts,
             }),
         }
     }
 
+    /// These places in succession to earlier ones: the same ones if there are as many, otherwise
+    /// with their counts.
+    pub(in crate::proxy) fn succeeding(self, earlier: &Self) -> Self {
+        let (max, before) = (self.shared.max, &earlier.shared);
+        if max == before.max {
+            return Self {
+                shared: before.clone(),
+                ..self
+            };
+        }
+        let (without, counts) = (before.without.clone(), before.counts.clone());
+        Self::with_counts(max, self.queue_timeout, without, counts)
+    }
+
     pub(in crate::proxy) fn stats(&self) -> LoadStats {
-        let shared = &self.shared;
+        let counts = &self.shared.counts;
         LoadStats {
-            overloaded: shared.overloaded.load(Ordering::Relaxed),
-            given_back: shared.given_back.load(Ordering::Relaxed),
-            ended_for_others: shared.without.ended(),
-            too_slow: shared.too_slow.load(Ordering::Relaxed),
+            overloaded: counts.overloaded.load(Ordering::Relaxed),
+            given_back: counts.given_back.load(Ordering::Relaxed),
+            ended_for_others: self.shared.without.ended(),
+            too_slow: counts.too_slow.load(Ordering::Relaxed),
             refused_tunnels: 0,
             ended_tunnels: 0,
         }
@@ -107,9 +132,10 @@ impl Places {
         let mut load = OriginLoad::default();
         load.in_flight = max.saturating_sub(shared.free.available_permits());
         load.max_in_flight = Some(shared.max);
-        load.waiting = shared.waiting.load(Ordering::Relaxed);
-        load.refused = shared.overloaded.load(Ordering::Relaxed);
-        load.wait_durations = shared.wait_times.distribution();
+        let counts = &shared.counts;
+        load.waiting = counts.waiting.load(Ordering::Relaxed);
+        load.refused = counts.overloaded.load(Ordering::Relaxed);
+        load.wait_durations = counts.wait_times.distribution();
         load
     }
 
@@ -123,7 +149,7 @@ impl Places {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
-        let waiting = Waiting::begin(&self.shared);
+        let waiting = Waiting::begin(&self.shared.counts);
         let acquired = timeout(self.queue_timeout, self.shared.free.acquire()).await;
         drop(waiting);
         match acquired {
@@ -132,7 +158,8 @@ impl Places {
                 Ok(RequestPlace(self.shared.clone()))
             }
             _ => {
-                self.shared.overloaded.fetch_add(1, Ordering::Relaxed);
+                let counts = &self.shared.counts;
+                counts.overloaded.fetch_add(1, Ordering::Relaxed);
                 Err(ProxyErrorKind::Overloaded)
             }
         }
@@ -162,15 +189,15 @@ impl Places {
 
 /// A request that waits for a place, until this is dropped.
 struct Waiting<'p> {
-    places: &'p SharedPlaces,
+    counts: &'p PlaceCounts,
     began: Instant,
 }
 
 impl<'p> Waiting<'p> {
-    fn begin(places: &'p SharedPlaces) -> Self {
-        places.waiting.fetch_add(1, Ordering::Relaxed);
+    fn begin(counts: &'p PlaceCounts) -> Self {
+        counts.waiting.fetch_add(1, Ordering::Relaxed);
         Self {
-            places,
+            counts,
             began: Instant::now(),
         }
     }
@@ -178,8 +205,8 @@ impl<'p> Waiting<'p> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.places.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.places.wait_times.observe(self.began.elapsed());
+        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.counts.wait_times.observe(self.began.elapsed());
     }
 }
 
@@ -276,7 +303,7 @@ impl ClientPlace {
             return wait.ended().clone();
         }
         let places = &self.0.places.shared;
-        places.given_back.fetch_add(1, Ordering::Relaxed);
+        places.counts.given_back.fetch_add(1, Ordering::Relaxed);
         let wait = places.without.begin(places.max, self.0.client);
         let ended = wait.ended().clone();
         self.set(State::GivenBack(wait));
@@ -285,8 +312,8 @@ impl ClientPlace {
 
     /// Counts that the request has ended because its client was too slow.
     pub(super) fn count_too_slow(&self) {
-        let places = &self.0.places.shared;
-        places.too_slow.fetch_add(1, Ordering::Relaxed);
+        let counts = &self.0.places.shared.counts;
+        counts.too_slow.fetch_add(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Either;
 use pin_project_lite::pin_project;
@@ -67,18 +67,59 @@ pub type CanonicalBody<B> = Either<B, RequestContent>;
 /// is a [`CanonicalBody`], so that the cache can repeat requests from a hyper server. A
 /// request that the proxy does not forward is answered here: 400, 501 or 204, see [the
 /// module](crate::proxy#failures).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CanonicalRequestLayer {
     rules: Arc<RequestRules>,
     routes: Arc<UpstreamRoutes>,
+    on_rejected: Option<Arc<OnRejected>>,
 }
+
+/// What is told of requests that are answered here.
+type OnRejected = dyn Fn(StatusCode) + Send + Sync;
 
 impl CanonicalRequestLayer {
     pub(in crate::proxy) fn new(rules: RequestRules, routes: UpstreamRoutes) -> Self {
         Self {
             rules: Arc::new(rules),
             routes: Arc::new(routes),
+            on_rejected: None,
         }
+    }
+
+    /// Sets a function that is called for each request that is not passed on, with the status of
+    /// the response. Default: none.
+    ///
+    /// A cache inside never gets such a request. Let it be counted there:
+    ///
+    /// ```no_run
+    /// use tower::ServiceBuilder;
+    /// use tower_response_cache::proxy::ReverseProxy;
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let upstream = ReverseProxy::new("http://127.0.0.1:8000")?;
+    /// let layer = CacheLayer::new(MemoryBackend::default());
+    /// let cache = layer.handle();
+    /// let requests = upstream.request_layer();
+    /// let cached = ServiceBuilder::new()
+    ///     .layer(requests.on_rejected(move |status| cache.count_outside(status)))
+    ///     .layer(layer)
+    ///     .service(upstream);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_rejected(mut self, call: impl Fn(StatusCode) + Send + Sync + 'static) -> Self {
+        self.on_rejected = Some(Arc::new(call));
+        self
+    }
+}
+
+impl fmt::Debug for CanonicalRequestLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CanonicalRequestLayer")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,8 +129,7 @@ impl<S> Layer<S> for CanonicalRequestLayer {
     fn layer(&self, inner: S) -> CanonicalRequest<S> {
         CanonicalRequest {
             inner,
-            rules: self.rules.clone(),
-            routes: self.routes.clone(),
+            layer: self.clone(),
         }
     }
 }
@@ -100,8 +140,7 @@ impl<S> Layer<S> for CanonicalRequestLayer {
 #[derive(Clone, Debug)]
 pub struct CanonicalRequest<S> {
     inner: S,
-    rules: Arc<RequestRules>,
-    routes: Arc<UpstreamRoutes>,
+    layer: CanonicalRequestLayer,
 }
 
 impl<S> CanonicalRequest<S> {
@@ -137,10 +176,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.routes.add_missing_host(&mut request);
-        let is_confined = self.routes.is_confined(request.uri().path());
+        let CanonicalRequestLayer { rules, routes, .. } = &self.layer;
+        routes.add_missing_host(&mut request);
+        let is_confined = routes.is_confined(request.uri().path());
         let canonical = match is_confined {
-            true => self.rules.apply(request),
+            true => rules.apply(request),
             false => Err(RejectedRequest::Path),
         };
         match canonical {
@@ -148,10 +188,16 @@ where
                 future: Some(self.inner.call(request.map(CanonicalBody::Left))),
                 rejection: None,
             },
-            Err(rejected) => CanonicalRequestFuture {
-                future: None,
-                rejection: Some(rejected.response()),
-            },
+            Err(rejected) => {
+                let response: Response<Res> = rejected.response();
+                if let Some(call) = &self.layer.on_rejected {
+                    call(response.status());
+                }
+                CanonicalRequestFuture {
+                    future: None,
+                    rejection: Some(response),
+                }
+            }
         }
     }
 }

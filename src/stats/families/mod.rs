@@ -9,7 +9,7 @@ mod classes;
 mod work;
 
 use super::metric_family::{Families, MetricFamily};
-use super::{InvalidatedTarget, Reason, Stats};
+use super::{InvalidatedTarget, Reason, Stats, StatusClass};
 
 impl Stats {
     /// Returns all metrics, for whatever publishes them.
@@ -24,7 +24,7 @@ impl Stats {
     /// let stats = CacheLayer::new(MemoryBackend::default()).handle().stats();
     /// let families = stats.families();
     /// let requests = families.iter().find(|family| family.name == "response_cache_requests");
-    /// assert_eq!(requests.expect("always there").samples.len(), 11);
+    /// assert_eq!(requests.expect("always there").samples.len(), 12);
     /// ```
     #[must_use]
     pub fn families(&self) -> Vec<MetricFamily> {
@@ -45,6 +45,14 @@ impl Stats {
             "Requests by their result. Each request counts once.",
         )
         .reasons("result", &self.requests);
+        to.counter(
+            "response_cache_outside",
+            "Requests that were answered outside of the cache, by the class of the status.",
+        );
+        let answered = self.outside.iter();
+        for (class, count) in answered.filter(|(class, _)| *class != StatusClass::Error) {
+            to.count(vec![("status_class", class.as_str().into())], count);
+        }
         to.counter(
             "response_cache_response_body_bytes",
             "Bytes of response bodies, by their source.",
@@ -160,7 +168,7 @@ mod tests {
     use crate::backend::{Health, ObserveOperations, Usage};
     use crate::stats::{
         BackendOperation, BackendOperations, Counters, FillOutcome, Histograms, InFlight,
-        OperationResult, OriginLoad, Snapshot, StatusClass, WaitTimes, WaitedFor,
+        OperationResult, OriginLoad, Snapshot, WaitTimes, WaitedFor,
     };
 
     /// The most series that there can be: each label of each set, whatever happens.
