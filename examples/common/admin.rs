@@ -46,6 +46,8 @@ pub struct AdminAccess {
     /// Whether everything can be read without the token.
     reads_are_open: bool,
     hosts: Vec<String>,
+    /// The port of the address, once it is known.
+    port: Option<u16>,
 }
 
 impl AdminOptions {
@@ -58,7 +60,7 @@ impl AdminOptions {
         let listener = crate::listen::listen(address).await;
         let listener = listener.map_err(|error| format!("--admin {address}: {error}"))?;
         let local = listener.local_addr();
-        let is_local = local.is_ok_and(|local| local.ip().is_loopback());
+        let is_local = local.as_ref().is_ok_and(|local| local.ip().is_loopback());
         if !is_local && token.is_none() {
             return Err(format!(
                 "--admin {address} can be reached from other machines: add --admin-token-file, or \
@@ -75,6 +77,7 @@ impl AdminOptions {
             // Where others reach it by a name, a proxy on this machine may send their requests.
             reads_are_open: is_local && self.admin_host.is_empty(),
             hosts: self.admin_host.clone(),
+            port: local.ok().map(|local| local.port()),
         };
         Ok(Some((listener, access)))
     }
@@ -87,6 +90,7 @@ impl AdminOptions {
             token: self.token()?,
             reads_are_open: true,
             hosts: self.admin_host.clone(),
+            port: None,
         };
         access.service(cache).map(drop)
     }
@@ -107,9 +111,12 @@ fn read_token(file: &Path) -> Result<String, String> {
 impl AdminAccess {
     /// The service for the cache of a handle.
     pub fn service<B: Backend>(&self, cache: CacheHandle<B>) -> Result<Admin, String> {
-        let admin = Admin::new(cache)
+        let mut admin = Admin::new(cache)
             .allow_unauthenticated_reads(self.reads_are_open)
             .hosts(self.hosts.clone());
+        if let Some(port) = self.port {
+            admin = admin.port(port);
+        }
         let Some(token) = &self.token else {
             return Ok(admin);
         };

@@ -45,6 +45,8 @@ pub(super) struct Access {
     pub(super) reads_are_open: bool,
     pub(super) writes_are_open: bool,
     pub(super) hosts: Vec<String>,
+    /// The port at which the service has an address of its own.
+    pub(super) port: Option<u16>,
 }
 
 impl fmt::Debug for Access {
@@ -54,6 +56,7 @@ impl fmt::Debug for Access {
             .field("reads_are_open", &self.reads_are_open)
             .field("writes_are_open", &self.writes_are_open)
             .field("hosts", &self.hosts)
+            .field("port", &self.port)
             .finish()
     }
 }
@@ -117,6 +120,17 @@ impl Access {
             || self
                 .named_hosts()
                 .any(|named| named.host().eq_ignore_ascii_case(host))
+    }
+
+    /// Whether a value of `Host` is the name of this service: one of its hosts, or anything at the
+    /// port that is its own.
+    pub(super) fn is_own(&self, host: &str) -> bool {
+        let Ok(host) = host.parse::<Authority>() else {
+            return false;
+        };
+        let is_own_port = self.port.is_some() && host.port_u16() == self.port;
+        let is_named = |named: Authority| named.as_str().eq_ignore_ascii_case(host.as_str());
+        is_own_port || self.named_hosts().any(is_named)
     }
 
     /// The hosts that are known by their names.

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::{StatusCode, request};
+use http::header::HOST;
+use http::{StatusCode, Uri, request};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, error, json, unavailable};
@@ -91,15 +92,15 @@ impl Admin {
 
     /// Answers `PURGE`: of groups if `Surrogate-Key` lists some, otherwise of a resource.
     pub(super) async fn purge(&self, request: &request::Parts) -> Answer {
-        let authority = request.uri.authority().map(|authority| authority.as_str());
-        let host = request.headers.get(http::header::HOST);
-        let host = host.and_then(|host| host.to_str().ok());
-        let authority = authority.or(host).unwrap_or_default();
+        let site = match self.site_of(request) {
+            Ok(site) => site,
+            Err(text) => return error(StatusCode::BAD_REQUEST, text),
+        };
         let wanted = match request.headers.contains_key("surrogate-key") {
-            true => groups_of(request, authority),
+            true => groups_of(request, site),
             false => Ok(Invalidation {
                 kind: Kind::Uri,
-                selectors: vec![uri_of(request.uri.path(), authority)],
+                selectors: vec![uri_of(&request.uri, site)],
                 authority: None,
                 purge: true,
             }),
@@ -109,13 +110,35 @@ impl Admin {
             Err(text) => error(StatusCode::BAD_REQUEST, text),
         }
     }
+
+    /// The site that a `PURGE` names, by its target or by `Host`; empty if it counts for nothing.
+    fn site_of<'r>(&self, request: &'r request::Parts) -> Result<&'r str, &'static str> {
+        if let Some(authority) = request.uri.authority() {
+            return Ok(authority.as_str());
+        }
+        let mut hosts = request.headers.get_all(HOST).iter();
+        let (host, another) = (hosts.next(), hosts.next());
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let is_site = another.is_none() && !host.is_empty() && !self.access.is_own(host);
+        match self.cache.sites() {
+            Sites::ByAuthority if !is_site => Err(NO_SITE),
+            _ if !is_site => Ok(""),
+            _ => Ok(host),
+        }
+    }
 }
 
-/// The URI of a path of a host.
-fn uri_of(path: &str, authority: &str) -> String {
-    match authority {
+/// The answer to a `PURGE` that names no site where it has to.
+const NO_SITE: &str = "every host is a site here, and this request names none but the address of \
+    operators: send the host of the site as Host, or as target http://SITE/PATH";
+
+/// The URI of a target at a site.
+fn uri_of(target: &Uri, site: &str) -> String {
+    let path = target.path();
+    match site {
         "" => path.to_owned(),
-        authority => format!("http://{authority}{path}"),
+        // The default port, which is no part of a site, is that of the scheme.
+        site => format!("{}://{site}{path}", target.scheme_str().unwrap_or("http")),
     }
 }
 

@@ -82,8 +82,10 @@ use super::explain::outer_layers::{OuterLayers, RequestProbe};
 /// The answer is 200 once the backend has acknowledged every invalidation. Otherwise it is 503 with
 /// `Retry-After`: repeat the whole request, which is harmless.
 ///
-/// `PURGE` takes its site from `Host`, as in Varnish and Squid. `Surrogate-Key` lists groups,
-/// separated by spaces.
+/// Where every authority is a site, `PURGE` has to name one: in its target
+/// (`PURGE http://shop.example/path HTTP/1.1`), or else by `Host`, as in Varnish and Squid. One that
+/// names this service instead, by a [host](Self::hosts) or by its [port](Self::port), is answered
+/// 400. Elsewhere the path counts alone. `Surrogate-Key` lists groups, separated by spaces.
 ///
 /// # Log
 ///
@@ -180,6 +182,16 @@ impl Admin {
     #[must_use]
     pub fn hosts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.access.hosts = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the port of an address that is for this service alone. Default: none.
+    ///
+    /// A `Host` with this port then names the service, and no site: a `PURGE` that has to name a
+    /// site is answered 400, instead of invalidating what nobody asks for.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.access.port = Some(port);
         self
     }
 

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::example::{Example, PATIENCE, example};
@@ -118,6 +119,84 @@ async fn purge_on_the_public_address_is_refused_and_does_nothing() {
         let done = send(server.admin(), "PURGE", &path, &lines, "").await;
         assert_eq!(done.status, 200, "{done:?}");
         assert!(!is_hit(server, &path).await);
+    }
+}
+
+/// Runs curl with a token, and returns the status and the text of the answer.
+async fn curl(arguments: &[&str]) -> (u16, String) {
+    let authorization = format!("authorization: Bearer {TOKEN}");
+    let output = Command::new("curl")
+        .args(["-s", "--noproxy", "", "-w", "\n%{http_code}", "-H", &authorization])
+        .args(arguments)
+        .output()
+        .await
+        .expect("curl");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let (text, status) = text.rsplit_once('\n').expect("a status");
+    (status.parse().expect("a number"), text.to_owned())
+}
+
+/// A purge is of the site that it names, and never of the operators' address.
+#[tokio::test]
+async fn a_purge_names_its_site() {
+    let token = TokenFile::new(TOKEN);
+    let arguments = ["--admin", "127.0.0.1:0", "--admin-token-file", token.path()];
+    let products = Example::start("products", &arguments).await;
+    let path = make_product(&products, "Lamp").await;
+    for (name, more, are_sites) in [
+        ("products", &[][..], false),
+        ("proxy", &["--host", "upstream"], false),
+        ("proxy", &["--host", "preserve"], true),
+        ("proxy", &["--host", "preserve", "--admin-host", "ops.example"], true),
+    ] {
+        let upstream = ["--upstream", products.base(), "--ttl", "60s"];
+        let proxy = match name {
+            "products" => None,
+            name => Some(Example::start(name, &[&upstream[..], &arguments, more].concat()).await),
+        };
+        let server = proxy.as_ref().unwrap_or(&products);
+        let own = server.admin().strip_prefix("http://").expect("a base");
+        let (_, port) = own.split_once(':').expect("a port");
+        let site = server.base().strip_prefix("http://").expect("a base");
+        let url = format!("{}{path}", server.admin());
+        let host = |host: &str| format!("host: {host}");
+        // The site by Host, by the target through a proxy, and by the target alone.
+        let target = format!("http://{site}{path}");
+        for named in [
+            &[&*url, "-H", &host(site)][..],
+            &["--proxy", own, &target],
+            &["--request-target", &target, &url],
+            &["--request-target", &target, "-H", "host: other.example", &url],
+        ] {
+            is_hit(server, &path).await;
+            assert!(is_hit(server, &path).await, "{name} {more:?}");
+            let (status, text) = curl(&[&["-X", "PURGE"], named].concat()).await;
+            assert_eq!(status, 200, "{text}");
+            assert!(!is_hit(server, &path).await, "{name} {named:?}");
+        }
+        // None, or that of operators, under each of its names.
+        let localhost = format!("localhost:{port}");
+        for unnamed in [
+            &[&*url][..],
+            &["-H", &host(&localhost), &url],
+            &["-H", "host: ops.example", &url],
+            &["-H", "host;", "--http1.0", &url],
+            &["-H", "surrogate-key: x", server.admin()],
+        ] {
+            let is_named = unnamed.contains(&"host: ops.example") && !more.contains(&"ops.example");
+            is_hit(server, &path).await;
+            assert!(is_hit(server, &path).await, "{name} {more:?}");
+            let (status, text) = curl(&[&["-X", "PURGE"], unnamed].concat()).await;
+            let expected = if are_sites && !is_named { 400 } else { 200 };
+            assert_eq!(status, expected, "{name} {more:?} {unnamed:?}: {text}");
+            assert_eq!(expected == 400, text.contains("every host is a site here"), "{text}");
+            let is_whole_group = unnamed.contains(&"surrogate-key: x");
+            assert_eq!(
+                is_hit(server, &path).await,
+                are_sites || is_whole_group,
+                "{name} {more:?} {unnamed:?}"
+            );
+        }
     }
 }
 
