@@ -1,28 +1,32 @@
 //! Serves operators on an address of their own: with few connections and short times, apart from
 //! those of clients, and until the end.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::admin::Admin;
 
 use crate::shutdown_signal::ShutdownSignal;
 
-/// The most connections at a time; others wait.
+/// The most connections at a time. One more ends the oldest that waits for its client; only if all
+/// of them are being answered does it wait.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest time for the head of a request, and between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 /// The age at which a connection ends after its request, and the time that this request has then.
@@ -73,13 +77,18 @@ impl OperatorsServer {
     async fn accept(&self, listener: TcpListener) {
         let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
+        let open = OpenConnections::default();
         loop {
-            let permit = limit.clone().acquire_owned().await;
-            let permit = permit.expect("the semaphore is never closed");
-            while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    connections.spawn(self.clone().serve_connection(stream, permit));
+                    if limit.available_permits() == 0 {
+                        open.end_one();
+                    }
+                    let permit = limit.clone().acquire_owned().await;
+                    let permit = permit.expect("the semaphore is never closed");
+                    while connections.try_join_next().is_some() {}
+                    let served = self.clone().serve_connection(stream, open.begin(), permit);
+                    connections.spawn(served);
                 }
                 Err(error) => {
                     log_not_accepted(&error);
@@ -89,10 +98,25 @@ impl OperatorsServer {
         }
     }
 
-    async fn serve_connection(self, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn serve_connection(
+        self,
+        stream: TcpStream,
+        connection: OpenConnection,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let state = connection.state.clone();
         let respond = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let service = self.lock().clone();
-            TowerToHyperService::new(service).call(request)
+            let answering = state.begin_answer();
+            let request = request.map(|body| Content {
+                body,
+                state: state.clone(),
+            });
+            let answer = TowerToHyperService::new(service).call(request);
+            async move {
+                let _answering = answering;
+                answer.await
+            }
         });
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
@@ -100,13 +124,15 @@ impl OperatorsServer {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD);
-        let mut connection =
-            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), respond));
+        let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), respond));
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = serving.as_mut() => ended,
+            () = connection.state.ended.notified() => {
+                return tracing::debug!("operator's connection ended: others have come");
+            }
             () = tokio::time::sleep(MAX_AGE) => {
-                connection.as_mut().graceful_shutdown();
-                let ended = tokio::time::timeout(LAST_REQUEST, connection).await;
+                serving.as_mut().graceful_shutdown();
+                let ended = tokio::time::timeout(LAST_REQUEST, serving).await;
                 ended.unwrap_or(Ok(()))
             }
         };
@@ -128,4 +154,126 @@ fn ready_until(is_stopping: &Arc<AtomicBool>, service: Admin) -> Admin {
 /// Such as too many open files: then neither operators nor Prometheus see the program.
 fn log_not_accepted(error: &io::Error) {
     tracing::error!(%error, "operator's connection not accepted; will retry");
+}
+
+/// The open connections, in the order of their beginning. Clones share them.
+#[derive(Clone, Default)]
+struct OpenConnections(Arc<Mutex<ByNumber>>);
+
+#[derive(Default)]
+struct ByNumber {
+    connections: BTreeMap<u64, Arc<ConnectionState>>,
+    next: u64,
+}
+
+/// A connection that is open until this is dropped.
+struct OpenConnection {
+    number: u64,
+    state: Arc<ConnectionState>,
+    open: OpenConnections,
+}
+
+/// How far a connection is.
+#[derive(Default)]
+struct ConnectionState {
+    /// Whether a request is being answered, without waiting for its content.
+    is_answering: AtomicBool,
+    has_had_request: AtomicBool,
+    /// Told to end.
+    ended: Notify,
+}
+
+impl OpenConnections {
+    fn begin(&self) -> OpenConnection {
+        let state = Arc::<ConnectionState>::default();
+        let mut open = self.lock();
+        let number = open.next;
+        open.next += 1;
+        open.connections.insert(number, state.clone());
+        OpenConnection {
+            number,
+            state,
+            open: self.clone(),
+        }
+    }
+
+    /// Ends the oldest connection that has sent no request, else the oldest that waits for its
+    /// client.
+    fn end_one(&self) {
+        let mut open = self.lock();
+        let oldest = |is_silent: bool| {
+            let mut connections = open.connections.iter();
+            let found = connections.find(|(_, state)| state.may_end(is_silent));
+            found.map(|(number, _)| *number)
+        };
+        let ended = oldest(true).or_else(|| oldest(false));
+        if let Some(state) = ended.and_then(|number| open.connections.remove(&number)) {
+            state.ended.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByNumber> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.lock().connections.remove(&self.number);
+    }
+}
+
+impl ConnectionState {
+    /// Notes that a request is being answered until the returned value is dropped.
+    fn begin_answer(self: &Arc<Self>) -> Answering {
+        self.has_had_request.store(true, Ordering::Relaxed);
+        self.set_answering(true);
+        Answering(self.clone())
+    }
+
+    fn set_answering(&self, is_answering: bool) {
+        self.is_answering.store(is_answering, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for its client, and has never had a request if that is asked for.
+    fn may_end(&self, is_silent: bool) -> bool {
+        let is_waiting = !self.is_answering.load(Ordering::Relaxed);
+        is_waiting && !(is_silent && self.has_had_request.load(Ordering::Relaxed))
+    }
+}
+
+struct Answering(Arc<ConnectionState>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.set_answering(false);
+    }
+}
+
+/// The content of a request. While it has not arrived, its connection waits for the client.
+struct Content {
+    body: Incoming,
+    state: Arc<ConnectionState>,
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.state.set_answering(polled.is_ready());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

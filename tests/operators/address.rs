@@ -62,6 +62,40 @@ async fn connections_that_send_no_request_are_ended_and_lock_nobody_out_for_long
     }
 }
 
+/// A stranger who reaches the port takes all connections, again and again, and sends half of each
+/// request: the health check is answered at once all the same.
+#[tokio::test]
+async fn half_sent_requests_do_not_delay_the_health_check() {
+    let token = TokenFile::new(TOKEN);
+    let flags = [&ADMIN[..], &["--admin-token-file", token.path()]].concat();
+    let head = "POST /explain HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n";
+    let with_content = format!("{head}content-length: 10\r\n\r\n{{");
+    let whole = "GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    for name in ["products", "proxy"] {
+        let (server, _products, _) = start(name, "0ms", &flags).await;
+        let mut kept = Vec::new();
+        for sent in ["", "GET /stats HTTP/1.1\r\nx: ", &with_content, whole] {
+            for _ in 0..64 {
+                kept.push(connect(&server, sent).await);
+            }
+            let asked = std::time::Instant::now();
+            assert_eq!(get(server.admin(), "/healthz").await.status, 200);
+            let took = asked.elapsed();
+            assert!(took < Duration::from_secs(1), "{name} {sent:?}: {took:?}");
+        }
+        // A connection that is used is not ended for those that are not.
+        let mut used = connect(&server, whole).await;
+        let mut read = [0; 1024];
+        assert!(used.read(&mut read).await.expect("an answer") > 0);
+        for _ in 0..80 {
+            kept.push(connect(&server, "GET /").await);
+        }
+        assert_eq!(get(server.admin(), "/healthz").await.status, 200);
+        used.write_all(whole.as_bytes()).await.expect("it is open");
+        assert!(used.read(&mut read).await.expect("an answer") > 0, "{name}");
+    }
+}
+
 /// A load balancer that asks for readiness stops sending requests before the program is gone.
 #[tokio::test]
 async fn a_program_that_stops_is_not_ready_and_says_so_until_its_end() {
