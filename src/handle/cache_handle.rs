@@ -8,6 +8,7 @@ use http::{Request, StatusCode, Uri, request};
 use tracing::Instrument;
 
 use crate::backend::{Backend, BackendError, InvalidationTarget};
+use crate::clock::{Clock, SystemClock};
 use crate::key::Sites;
 use crate::service::explain::{Explanation, explain};
 use crate::state::LayerState;
@@ -330,6 +331,7 @@ impl<B: Backend> CacheHandle<B> {
         };
         let backend = &shared.store.backend;
         let now = Snapshot {
+            uptime: SystemClock.now().monotonic().saturating_sub(shared.started),
             in_flight,
             histograms: &shared.histograms,
             operations: &shared.store.operations,

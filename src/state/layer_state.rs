@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderMap, Uri, request};
 
+use crate::clock::{Clock, SystemClock};
 use crate::backend::{Backend, Group, Lookup, PanicsAsErrors, StoredResponse};
 use crate::config::Config;
 use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored};
@@ -45,6 +46,8 @@ pub(crate) struct LayerState<B: Backend> {
 pub(crate) struct SharedState<B: Backend> {
     /// The backend and the seed of its cache keys.
     pub(crate) store: Store<B>,
+    /// When it was made, by the monotonic clock of the machine.
+    pub(crate) started: Duration,
     pub(crate) counters: Counters,
     pub(crate) histograms: Histograms,
     pub(crate) log: ThrottledLog,
@@ -133,6 +136,7 @@ impl<B: Backend> LayerState<B> {
             config: Arc::default(),
             shared: Arc::new(SharedState {
                 store: Store::new(backend),
+                started: SystemClock.now().monotonic(),
                 counters: Counters::default(),
                 histograms: Histograms::default(),
                 log: ThrottledLog::default(),

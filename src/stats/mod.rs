@@ -109,6 +109,8 @@ mod origin_load;
 mod reason_counts;
 mod text;
 
+use std::time::Duration;
+
 use crate::backend::{Health, Usage};
 pub use crate::semantics::reason::{
     BackendOperation, BodySource, Bypass, Contradiction, FetchReason, FillOutcome,
@@ -155,6 +157,7 @@ pub struct InFlight {
 
 /// The values that are read at the moment of a snapshot, and not counted.
 pub(crate) struct Snapshot<'s> {
+    pub(crate) uptime: Duration,
     pub(crate) in_flight: InFlight,
     pub(crate) histograms: &'s Histograms,
     pub(crate) operations: &'s BackendOperations,
@@ -179,6 +182,13 @@ pub struct Stats {
     /// The name of the cache, as in `Cache-Status`. See
     /// [`cache_status_name`](crate::CacheLayer::cache_status_name).
     pub name: String,
+    /// The time since the cache was made, by a clock that is never set: the time between two
+    /// statistics is what rates are to be computed by. As JSON, it is `uptime_seconds`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "uptime_seconds", serialize_with = "as_seconds")
+    )]
+    pub uptime: Duration,
     /// Requests, by their result. Each request counts once, when the head of its response is handed
     /// to the caller, or when it is dropped before.
     pub requests: ReasonCounts<RequestResult>,
@@ -273,6 +283,11 @@ pub struct Stats {
     pub health: Option<Health>,
 }
 
+#[cfg(feature = "serde")]
+fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
 impl Stats {
     /// The statistics at this moment.
     pub(crate) fn new(name: String, counters: &Counters, now: Snapshot<'_>) -> Self {
@@ -282,6 +297,7 @@ impl Stats {
         let is_target = |target| target != InvalidatedTarget::All;
         Self {
             name,
+            uptime: now.uptime,
             outside: counters.outside(),
             body_bytes: counters.body_bytes(),
             hits: requests.get(RequestResult::Hit) + total(Event::StaleHit),

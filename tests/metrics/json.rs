@@ -14,9 +14,11 @@ async fn statistics_serialize_with_the_names_of_their_reasons() {
     for request in [get("/a"), get("/a"), put("/a")] {
         send(&service, request).await;
     }
+    tokio::time::advance(std::time::Duration::from_millis(1500)).await;
     let stats = json!(layer.handle().stats());
     for (pointer, expected) in [
         ("/name", json!("tower-response-cache")),
+        ("/uptime_seconds", json!(1.5)),
         ("/requests/hit", json!(1)),
         ("/requests/bypass", json!(1)),
         ("/requests/gateway_timeout", json!(0)),

@@ -375,3 +375,75 @@ async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
         assert_eq!(browser.value(&told).await, true, "{change}");
     }
 }
+
+/// The line and the rates are by the time of the program, not by how often the page looks: a browser
+/// that lets a tab in the background look once in a while does not make it faster.
+#[tokio::test]
+async fn the_page_shows_time_and_not_looks() {
+    let server = Example::start("products", &["--admin", "127.0.0.1:0"]).await;
+    let mut browser = Chromium::start().await;
+    browser.open(server.admin()).await;
+    let well = "document.getElementById('state').textContent === 'well'";
+    browser.until(well).await;
+    // Each look is `step` seconds after the last, in which 20 requests a second were hits.
+    let feign = |step: &str| {
+        format!(
+            "window.slowly = window.slowly || window.setTimeout; \
+             window.setTimeout = (run, time) => slowly(run, time === 1000 ? 50 : time); \
+             window.whole = window.whole || window.fetch; window.polls = 0; window.at = window.at || 1000; \
+             window.fetch = async (...of) => {{ \
+               const all = await (await window.whole(...of)).json(); \
+               window.at += {step}; window.polls += 1; \
+               all.uptime_seconds = window.at; all.requests.hit = 20 * window.at; \
+               return new Response(JSON.stringify(all), {{ status: 200 }}); }}; 1"
+        )
+    };
+    let points = "document.getElementById('line').getAttribute('d').split(/[ML]/).slice(1).map(parseFloat)";
+    let restart = "samples = []; history = []; last = null; clock.uptime = window.at || 0; 1";
+    for (step, is_line, window) in [
+        ("0.5", true, "last 10 seconds"),
+        ("2", true, "last 10 seconds"),
+        ("30", false, "last 30 seconds"),
+    ] {
+        browser.value(&feign(step)).await;
+        browser.until("window.polls > 2").await;
+        browser.value(restart).await;
+        browser.value("window.polls = 0").await;
+        browser.until("window.polls > 8").await;
+        assert_eq!(browser.text("rate").await, "20", "{step}");
+        assert_eq!(browser.text("window").await, window);
+        // The points are as far from each other as the looks; a gap is a gap.
+        let distance = format!(
+            "(() => {{ const at = {points}; return Math.abs(at[4] - at[3] - {step}) < 0.2 && \
+             document.getElementById('line').getAttribute('d').includes('L') === {is_line}; }})()"
+        );
+        let line = browser.value("document.getElementById('line').getAttribute('d')").await;
+        assert_eq!(browser.value(&distance).await, true, "{step}: {line}");
+    }
+    // A program that has restarted begins anew, and the line goes on.
+    browser.value("window.at = 0; window.polls = 0").await;
+    browser.until("window.polls > 4").await;
+    assert_eq!(browser.text("rate").await, "20");
+    assert_eq!(browser.value(well).await, true);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+/// Without a backend nothing can be away, and nothing is stored.
+#[tokio::test]
+async fn a_program_without_a_backend_says_so() {
+    let flags = ["--backend", "none", "--admin", "127.0.0.1:0"];
+    let server = Example::start("products", &flags).await;
+    let path = make_product(&server, "Lamp").await;
+    get(server.base(), &path).await;
+    let mut browser = Chromium::start().await;
+    browser.look(1280, 900, false).await;
+    browser.open(server.admin()).await;
+    browser
+        .until("document.getElementById('state').textContent === 'well'")
+        .await;
+    assert_eq!(browser.text("backend").await, "statenone: nothing is cached");
+    let store = browser.text("entries").await;
+    assert_eq!(store, "no backend: every request goes to the origin");
+    assert_eq!(browser.text("used").await, "–");
+    take_picture(&mut browser, "no-backend").await;
+}

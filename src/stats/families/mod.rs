@@ -197,6 +197,7 @@ mod tests {
             ..OriginLoad::default()
         };
         let now = Snapshot {
+            uptime: time,
             in_flight: InFlight::default(),
             histograms: &histograms,
             operations: &operations,
