@@ -4,6 +4,7 @@
 mod address;
 mod board;
 mod chromium;
+mod counting;
 #[path = "../support/example.rs"]
 mod example;
 mod http_client;

@@ -283,27 +283,28 @@ async fn a_proxy_shows_the_cache_of_its_new_options() {
     let path = make_product(&products, "Lamp").await;
     let name = format!("proxy-{}.toml", uuid::Uuid::new_v4());
     let file = std::env::temp_dir().join(name);
-    let config = |ttl: &str| {
-        let text = format!("upstream = [\"{}\"]\nttl = \"{ttl}\"\n", products.base());
+    let config = |name: &str| {
+        let upstream = format!("upstream = [\"{}\"]\nttl = \"60s\"\n", products.base());
+        let text = format!("{upstream}[cache]\ncache_status_name = \"{name}\"\n");
         std::fs::write(&file, text).expect("a file");
     };
-    config("60s");
+    config("one");
     let name = file.to_str().expect("UTF-8");
     let proxy = Example::start("proxy", &["--config", name, "--admin", "127.0.0.1:0"]).await;
-    let misses = async || {
+    let name_and_misses = async || {
         let stats = get(proxy.admin(), "/stats").await.text;
         let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
-        stats["requests"]["miss"].as_u64().expect("a number")
+        (stats["name"].clone(), stats["requests"]["miss"].clone())
     };
     get(proxy.base(), &path).await;
-    assert_eq!(misses().await, 1);
-    config("50s");
+    assert_eq!(name_and_misses().await, ("one".into(), 1.into()));
+    config("two");
     proxy.signal("HUP").await;
-    while misses().await == 1 {
+    while name_and_misses().await.0 == "one" {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(misses().await, 0, "a new cache");
-    assert!(is_hit(&proxy, &path).await, "over the same store");
+    assert_eq!(name_and_misses().await, ("two".into(), 1.into()));
+    assert!(is_hit(&proxy, &path).await, "with the same store");
     let _ = std::fs::remove_file(&file);
 }
 
