@@ -200,14 +200,15 @@ async fn log_response(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    // Without the query, which may hold secrets.
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     if let Some(watch) = watch {
         watch.record(started);
     }
     let status = response.status().as_u16();
     let cache = response.headers().get("cache-status");
-    tracing::debug!(%method, %uri, status, ?cache, elapsed = ?started.elapsed(), "response sent");
+    tracing::debug!(%method, path, status, ?cache, elapsed = ?started.elapsed(), "response sent");
     response
 }
 

@@ -20,20 +20,25 @@ pub struct AccessLogEntry {
     id: String,
     client: SocketAddr,
     method: Method,
-    uri: Uri,
+    /// Without its query unless that is logged.
+    uri: String,
     version: Version,
     received: Instant,
 }
 
 impl AccessLogEntry {
     /// Records a request; `None` if the access log is off.
-    pub fn from_request<B>(request: &Request<B>, client: SocketAddr) -> Option<Box<Self>> {
+    pub fn from_request<B>(
+        request: &Request<B>,
+        client: SocketAddr,
+        log_query: bool,
+    ) -> Option<Box<Self>> {
         is_on().then(|| {
             Box::new(Self {
                 id: next_id(),
                 client,
                 method: request.method().clone(),
-                uri: request.uri().clone(),
+                uri: logged(request.uri(), log_query),
                 version: request.version(),
                 received: Instant::now(),
             })
@@ -44,6 +49,13 @@ impl AccessLogEntry {
     pub fn span(&self) -> Span {
         tracing::info_span!(target: "access", "request", id = self.id)
     }
+}
+
+fn logged(uri: &Uri, log_query: bool) -> String {
+    let mut uri = uri.to_string();
+    let query = uri.find('?').filter(|_| !log_query);
+    uri.truncate(query.unwrap_or(uri.len()));
+    uri
 }
 
 /// Whether requests are logged.
@@ -106,7 +118,7 @@ impl Drop for AccessLine {
             id = entry.id,
             client = %entry.client,
             method = %entry.method,
-            uri = %entry.uri,
+            uri = entry.uri,
             version = ?entry.version,
             status = self.status.as_u16(),
             length = self.length,

@@ -165,6 +165,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         tls,
         limits,
         watch: Watch::start(options.watch, move || watched.stats()),
+        log_query: options.log_query,
         on_outside,
     };
     tokio::select! {
@@ -275,6 +276,7 @@ fn redirect(
         tls: None,
         limits,
         watch: None,
+        log_query: options.log_query,
         on_outside,
     };
     Ok(AbortOnDropHandle::new(tokio::spawn(
@@ -313,6 +315,9 @@ fn cache_layer<B: Backend>(
     cache: &CacheLayer<B>,
 ) -> Result<CacheLayer<B>, String> {
     let mut cache = options.cache.layer(cache, options.store.max_body)?;
+    if options.log_query {
+        cache = cache.log_query(true);
+    }
     if options.tells_scheme() {
         // Redirects from http to https are responses to http alone.
         cache = cache.key(ForwardedScheme);

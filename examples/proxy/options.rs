@@ -249,6 +249,11 @@ pub struct Options {
     #[arg(long, verbatim_doc_comment)]
     pub access_log: bool,
 
+    /// Log the queries of requests, too, in the access log and in lines at level debug; they may hold
+    /// secrets [default: off]
+    #[arg(long, verbatim_doc_comment)]
+    pub log_query: bool,
+
     #[command(flatten)]
     pub admin: AdminOptions,
 
@@ -408,6 +413,7 @@ impl Options {
         keep!(max_connections, "max-connections");
         keep!(max_connections_per_client, "max-connections-per-client");
         keep!(access_log, "access-log");
+        keep!(log_query, "log-query");
         keep!(admin, "admin, admin-host and admin-token-file");
         keep!(log, "log-format");
         keep!(watch, "watch");

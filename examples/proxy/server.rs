@@ -55,6 +55,8 @@ pub struct Server<S> {
     pub limits: ClientLimits,
     /// Where the times of requests are recorded, if anywhere.
     pub watch: Option<Arc<Watch>>,
+    /// Whether the access log has queries.
+    pub log_query: bool,
     /// Told of requests that do not get as far as a service.
     pub on_outside: OnOutside,
 }
@@ -268,10 +270,10 @@ where
         let peer = Peer::new(client.ip()).secure(self.tls.is_some());
         let service = Mutex::new(service);
         let requests = activity.clone();
-        let watch = self.watch.clone();
+        let (watch, log_query) = (self.watch.clone(), self.log_query);
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let open = requests.begin(!request.body().is_end_stream());
-            let entry = AccessLogEntry::from_request(&request, client);
+            let entry = AccessLogEntry::from_request(&request, client, log_query);
             let span = entry.as_ref().map_or(Span::none(), |entry| entry.span());
             let watched = watch.clone().map(|watch| (watch, Instant::now()));
             request.extensions_mut().insert(peer);

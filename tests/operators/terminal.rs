@@ -116,6 +116,34 @@ async fn a_line_of_the_access_log_has_number_bytes_times_and_result() {
     );
 }
 
+/// Queries may hold secrets: neither lines about requests nor spans have them unless that is asked for.
+#[tokio::test]
+async fn queries_are_logged_by_option_alone() {
+    let products = Example::start("products", &[]).await;
+    for is_wanted in [false, true] {
+        let upstream = ["--upstream", products.base(), "--ttl", "60s"];
+        let mut arguments = [&upstream[..], &["--access-log", "--log-format", "json"]].concat();
+        arguments.extend(is_wanted.then_some("--log-query"));
+        let mut command = example("proxy", &arguments);
+        let filter = "info,tower_response_cache=trace";
+        let command = command.env("RUST_LOG", filter).stderr(Stdio::piped());
+        let mut proxy = Example::run(command).await;
+        for method in ["GET", "GET", "PUT"] {
+            send(proxy.base(), method, "/products?secret=1", &[], "").await;
+        }
+        let log = log_until(&mut proxy, |line| {
+            line["method"] == "PUT" && line["target"] == "access"
+        });
+        let log = log.await;
+        let text = log.iter().map(Value::to_string).collect::<String>();
+        assert_eq!(text.contains("secret"), is_wanted, "{text}");
+        let access = log.iter().filter(|line| line["target"] == "access");
+        let uris: Vec<_> = access.map(|line| line["uri"].clone()).collect();
+        let uri = if is_wanted { "/products?secret=1" } else { "/products" };
+        assert_eq!(uris, [uri; 3], "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_response_that_breaks_off_is_logged_as_such() {
     let origin = TcpListener::bind("127.0.0.1:0").await.expect("a port");
