@@ -152,7 +152,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(plain) => {
             let (port, signal) = (address.port(), signal.another()?);
             let limits = limits.clone();
-            Some(redirect(&options, limits, plain, port, signal, on_outside.clone())?)
+            Some(redirect(
+                &options,
+                limits,
+                plain,
+                port,
+                signal,
+                on_outside.clone(),
+            )?)
         }
         None => None,
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderMap, Uri, request};
 
-use crate::clock::{Clock, SystemClock};
 use crate::backend::{Backend, Group, Lookup, PanicsAsErrors, StoredResponse};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored};
 use crate::key::CacheKey;

@@ -195,8 +195,13 @@ mod tests {
     #[test]
     fn merged_distributions_have_the_values_of_each() {
         let histograms = [Histogram::new(WAITS), Histogram::new(WAITS)];
-        for (histogram, values) in histograms.iter().zip([[5_000, 50_000], [7_000, 60_000_000]]) {
-            values.map(|value| histogram.observe(value));
+        for (histogram, values) in histograms
+            .iter()
+            .zip([[5_000, 50_000], [7_000, 60_000_000]])
+        {
+            for value in values {
+                histogram.observe(value);
+            }
         }
         let distributions = histograms.map(|histogram| histogram.distribution());
         let merged = Distribution::merged(distributions.iter());

@@ -165,7 +165,9 @@ impl<'s> Families<'s> {
         counts: &ReasonCounts<R>,
         class_of: fn(R) -> &'static str,
     ) -> &mut Self {
-        let counts = counts.iter().map(|(reason, count)| (class_of(reason), count));
+        let counts = counts
+            .iter()
+            .map(|(reason, count)| (class_of(reason), count));
         for (class, count) in sum_by(counts) {
             self.count(vec![(label, class.into())], count);
         }

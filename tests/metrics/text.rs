@@ -59,17 +59,16 @@ async fn both_formats_have_the_same_samples() {
 #[tokio::test(start_paused = true)]
 async fn a_cache_without_a_backend_has_no_series_of_one() {
     let layer = in_virtual_time(None::<MemoryBackend>);
-    send(
-        &layer.layer(Origin::at_once(|_| cacheable("x"))),
-        get("/a"),
-    )
-    .await;
+    send(&layer.layer(Origin::at_once(|_| cacheable("x"))), get("/a")).await;
     let stats = layer.handle().stats();
     assert_eq!(stats.tier, Tier::Nowhere);
     let text = stats.to_openmetrics();
     assert!(!text.contains("tier="), "{text}");
     assert!(text.contains("result=\"miss\"} 1"), "{text}");
-    assert_eq!(layer.handle().stats().families().len(), busy().await.families().len());
+    assert_eq!(
+        layer.handle().stats().families().len(),
+        busy().await.families().len()
+    );
 }
 
 /// Reasons with the same remedy are one series, and none gets lost.

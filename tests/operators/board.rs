@@ -145,7 +145,10 @@ async fn every_status() -> String {
                 let mut head = [0; 4096];
                 let length = stream.read(&mut head).await.unwrap_or_default();
                 let head = String::from_utf8_lossy(&head[..length]).into_owned();
-                let status = head.split('/').nth(1).map_or("", |rest| &rest[..3.min(rest.len())]);
+                let status = head
+                    .split('/')
+                    .nth(1)
+                    .map_or("", |rest| &rest[..3.min(rest.len())]);
                 sleep(Duration::from_millis(20)).await;
                 if status.parse::<u16>().is_ok() {
                     let answer = format!(
@@ -168,10 +171,12 @@ fn series_in(metrics: &str) -> usize {
 
 /// Sends what makes all histograms have values, and as many label values as can be.
 async fn touch_everything(proxy: &Example) {
-    let requests = ["200", "204", "301", "404", "500", "none"].into_iter().flat_map(|status| {
-        // Two at once: one waits for the call of the other, and both for the place of a third.
-        [status; 2].into_iter().chain(["200?1"])
-    });
+    let requests = ["200", "204", "301", "404", "500", "none"]
+        .into_iter()
+        .flat_map(|status| {
+            // Two at once: one waits for the call of the other, and both for the place of a third.
+            [status; 2].into_iter().chain(["200?1"])
+        });
     let requests = requests.map(|path| {
         let (base, path) = (proxy.base().to_owned(), format!("/{path}"));
         tokio::spawn(async move { get(&base, &path).await.status })
@@ -236,7 +241,11 @@ async fn a_scrape_has_at_most_200_series_whatever_has_happened() {
         }
         let metrics = get(proxy.admin(), "/metrics").await.text;
         promtool(&["check", "metrics"], &metrics);
-        assert!(series_in(&metrics) <= 200, "{backend}: {}", series_in(&metrics));
+        assert!(
+            series_in(&metrics) <= 200,
+            "{backend}: {}",
+            series_in(&metrics)
+        );
         let has = |text: &str| metrics.contains(text);
         assert_eq!(has("tier=\"far\""), backend == "redis", "{backend}");
         assert_eq!(has("tier=\"near\""), backend == "memory", "{backend}");
@@ -252,7 +261,12 @@ async fn metrics_of_both_programs_are_clean_and_bounded_whatever_clients_send() 
     let proxy = Example::start("proxy", &upstream).await;
     let path = make_product(&products, "Lamp").await;
     for server in [&products, &proxy] {
-        assert!(!get(server.admin(), "/metrics").await.text.contains("tier=\"far\""));
+        assert!(
+            !get(server.admin(), "/metrics")
+                .await
+                .text
+                .contains("tier=\"far\"")
+        );
         // What each of these requests makes first: a histogram has no series before.
         vary_everything(server, &path, 0..1).await;
         let before = get(server.admin(), "/metrics").await;
@@ -265,7 +279,11 @@ async fn metrics_of_both_programs_are_clean_and_bounded_whatever_clients_send() 
             series_in(&after.text),
             "requests make no series"
         );
-        assert!(series_in(&after.text) <= 200, "{} series", series_in(&after.text));
+        assert!(
+            series_in(&after.text) <= 200,
+            "{} series",
+            series_in(&after.text)
+        );
         assert!(
             !after.text.contains("value-"),
             "no label has text of clients"

@@ -58,10 +58,14 @@ async fn send_raw(proxy: &Example, text: &str) -> Vec<u16> {
     // It may be closed before it has read all.
     let _ = stream.write_all(text.as_bytes()).await;
     let mut answers = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut answers)).await.expect("in time");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answers))
+        .await
+        .expect("in time");
     let answers = String::from_utf8_lossy(&answers);
     let statuses = answers.split("HTTP/1.1 ").skip(1);
-    statuses.map(|answer| answer[..3].parse().expect("a status")).collect()
+    statuses
+        .map(|answer| answer[..3].parse().expect("a status"))
+        .collect()
 }
 
 /// A request that is the last one of its connection.
@@ -79,28 +83,56 @@ fn sum(counts: &Value) -> u64 {
     counts.map(|count| count.as_u64().expect("a number")).sum()
 }
 
+/// Waits until so many requests are counted, which may be after their answers are read: never more.
+async fn until_counted(proxy: &Example, sent: u64, last: &str) {
+    let counted = async {
+        loop {
+            let counted = sum(&stats(proxy).await["requests"]);
+            assert!(counted <= sent, "{counted} instead of {sent}: {last:.80}");
+            if counted == sent {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let counted = timeout(Duration::from_secs(20), counted).await;
+    counted.unwrap_or_else(|_| panic!("{sent} are not counted: {last:.80}"));
+}
+
 /// What the proxy, or its HTTP library, answers itself: the request, and the status.
 fn answered_outside() -> Vec<(String, u16)> {
     let via = "via: 1.1 tower-response-cache\r\n".repeat(9);
-    let long = format!("x: {}\r\n", "y".repeat(100_000));
-    let fields: String = (0..150).map(|number| format!("x-{number}: y\r\n")).collect();
+    let fields: String = (0..150)
+        .map(|number| format!("x-{number}: y\r\n"))
+        .collect();
     let bare = |text: &str| text.to_owned();
     vec![
         (bare("no request at all\r\n\r\n"), 400),
-        (bare("GET /a HTTP/1.1\r\nhost: a.example\r\nno field\r\n\r\n"), 400),
-        (bare("GET /a HTTP/1.1\r\nhost: a.example\r\ncontent-length: x\r\n\r\n"), 400),
+        (
+            bare("GET /a HTTP/1.1\r\nhost: a.example\r\nno field\r\n\r\n"),
+            400,
+        ),
+        (
+            bare("GET /a HTTP/1.1\r\nhost: a.example\r\ncontent-length: x\r\n\r\n"),
+            400,
+        ),
         (bare("GET /a HTTP/1.1\r\nconnection: close\r\n\r\n"), 400),
         (request("GET", "/a", "host: b.example\r\n"), 400),
-        (bare("GET /a HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n"), 400),
+        (
+            bare("GET /a HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n"),
+            400,
+        ),
         (request("GET", "ftp://a.example/a", ""), 400),
-        (request("GET", "/../../a", ""), 400),
+        (request("GET", "/dead/..%2fa", ""), 400),
         (request("PURGE", "/a", ""), 405),
         (request("CONNECT", "a.example:443", ""), 501),
-        (request("POST", "/a", "transfer-encoding: gzip, chunked\r\n"), 501),
+        (
+            request("POST", "/a", "transfer-encoding: gzip, chunked\r\n"),
+            501,
+        ),
         (request("OPTIONS", "*", ""), 204),
         (request("OPTIONS", "/a", "max-forwards: 0\r\n"), 204),
         (request("GET", "/a", &via), 508),
-        (request("GET", "/a", &long), 431),
         (request("GET", "/a", &fields), 431),
     ]
 }
@@ -115,19 +147,37 @@ fn answered_inside() -> Vec<(String, u16)> {
         (request("GET", "/a", "range: bytes=0-1\r\n"), 206),
         (request("GET", "/a", "if-none-match: \"1\"\r\n"), 304),
         (request("GET", "/a", "cache-control: no-cache\r\n"), 200),
-        (request("GET", "/b", "cache-control: only-if-cached\r\n"), 504),
+        (
+            request("GET", "/b", "cache-control: only-if-cached\r\n"),
+            504,
+        ),
         (request("GET", "/b", "range: bytes=0-1\r\n"), 200),
         (request("OPTIONS", "/a", ""), 200),
         (request("BREW", "/a", ""), 200),
-        (format!("{}{}", request("PUT", "/a", "").trim_end(), format!("\r\n{}", body("x"))), 200),
-        (format!("{}{}", request("POST", "/500", "").trim_end(), format!("\r\n{}", body("x"))), 500),
+        (
+            format!(
+                "{}{}",
+                request("PUT", "/a", "").trim_end(),
+                format!("\r\n{}", body("x"))
+            ),
+            200,
+        ),
+        (
+            format!(
+                "{}{}",
+                request("POST", "/500", "").trim_end(),
+                format!("\r\n{}", body("x"))
+            ),
+            500,
+        ),
         (request("GET", "/500", ""), 500),
         (request("GET", "/garbage", ""), 502),
         (request("GET", "/none", ""), 502),
         (request("GET", "/dead/a", ""), 502),
         (request("PUT", "/dead/a", ""), 502),
         (request("GET", "/hang", ""), 504),
-        (request("GET", "/cut", ""), 200),
+        // It breaks off before its head is sent, as its content is so short.
+        (request("GET", "/cut", ""), 0),
         (
             "GET /a HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -147,7 +197,9 @@ async fn send_http2(proxy: &Example) -> u64 {
     tokio::spawn(connection);
     for (method, status) in [("GET", 200), ("PURGE", 405)] {
         let request = http::Request::builder().method(method);
-        let request = request.uri("http://a.example/h2").body(Empty::<Bytes>::new());
+        let request = request
+            .uri("http://a.example/h2")
+            .body(Empty::<Bytes>::new());
         let response = sender.send_request(request.expect("a request")).await;
         let response = response.expect("a response");
         assert_eq!(response.status(), status);
@@ -175,13 +227,18 @@ async fn every_request_and_fault_counts_once() {
     for (text, status) in outside {
         assert_eq!(send_raw(&proxy, &text).await, [status], "{text:.80}");
         sent += 1;
-        assert_eq!(sum(&stats(&proxy).await["requests"]), sent, "{text:.80}");
+        until_counted(&proxy, sent, &text).await;
     }
     assert_eq!(stats(&proxy).await["requests"]["outside"], count);
     for (text, status) in answered_inside() {
-        assert_eq!(send_raw(&proxy, &text).await, [status], "{text:.80}");
+        let answers = send_raw(&proxy, &text).await;
+        assert_eq!(
+            answers.first(),
+            Some(&status).filter(|status| **status > 0),
+            "{text:.80}"
+        );
         sent += 1;
-        assert_eq!(sum(&stats(&proxy).await["requests"]), sent, "{text:.80}");
+        until_counted(&proxy, sent, &text).await;
     }
     // Two at once on a connection, the second of which cannot be read.
     let two = "GET /a HTTP/1.1\r\nhost: a.example\r\n\r\nno request\r\n\r\n";
@@ -210,9 +267,7 @@ async fn every_request_and_fault_counts_once() {
         sleep(Duration::from_millis(100)).await;
         sent += 1;
     }
-    while sum(&stats(&proxy).await["requests"]) < sent {
-        sleep(Duration::from_millis(50)).await;
-    }
+    until_counted(&proxy, sent, "left").await;
     let stats = stats(&proxy).await;
     assert_eq!(sum(&stats["requests"]), sent, "{}", stats["requests"]);
     assert_eq!(sum(&stats["outside"]), stats["requests"]["outside"]);
@@ -225,9 +280,13 @@ async fn every_request_and_fault_counts_once() {
         get(proxy.admin(), path).await;
     }
     let metrics = get(proxy.admin(), "/metrics").await.text;
-    let lines = metrics.lines().filter(|line| line.starts_with("response_cache_requests_total{"));
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("response_cache_requests_total{"));
     let values = lines.map(|line| line.rsplit_once(' ').expect("a value").1);
-    let total: u64 = values.map(|value| value.parse::<u64>().expect("a number")).sum();
+    let total: u64 = values
+        .map(|value| value.parse::<u64>().expect("a number"))
+        .sum();
     assert_eq!(total, sent);
 }
 
@@ -246,7 +305,12 @@ async fn counters_go_on_when_options_are_read_again() {
         std::fs::write(&file, text).expect("a file");
     };
     config("60s", 1);
-    let flags = ["--config", file.to_str().expect("UTF-8"), "--admin", "127.0.0.1:0"];
+    let flags = [
+        "--config",
+        file.to_str().expect("UTF-8"),
+        "--admin",
+        "127.0.0.1:0",
+    ];
     let mut command = example("proxy", &flags);
     let command = command.env("RUST_LOG", "info").stderr(Stdio::piped());
     let mut proxy = Example::run(command).await;
@@ -260,13 +324,24 @@ async fn counters_go_on_when_options_are_read_again() {
     }
     // There is no place for another one, and one that the cache never gets.
     assert_eq!(get(proxy.base(), "/products").await.status, 503);
-    assert_eq!(crate::http_client::send(proxy.base(), "PURGE", "/", &[], "").await.status, 405);
+    assert_eq!(
+        crate::http_client::send(proxy.base(), "PURGE", "/", &[], "")
+            .await
+            .status,
+        405
+    );
     let mut before = stats(&proxy).await;
     for (ttl, concurrency) in [("50s", 1), ("40s", 1), ("40s", 2)] {
         config(ttl, concurrency);
         proxy.signal("HUP").await;
         let read = async {
-            while !log.next_line().await.expect("a log").expect("a line").contains("is_changed=true") {}
+            while !log
+                .next_line()
+                .await
+                .expect("a log")
+                .expect("a line")
+                .contains("is_changed=true")
+            {}
         };
         timeout(PATIENCE, read).await.expect("it is read again");
         let now = stats(&proxy).await;
@@ -289,10 +364,21 @@ async fn counters_go_on_when_options_are_read_again() {
     // What was under way before is answered, stored, and counted.
     assert_eq!(slow.await.expect("an answer"), 200);
     let status = get(proxy.base(), &path).await;
-    let status = status.headers.get_all("cache-status").iter().next_back().expect("a status");
-    assert!(status.to_str().expect("text").contains("; hit"), "{status:?}");
+    let status = status
+        .headers
+        .get_all("cache-status")
+        .iter()
+        .next_back()
+        .expect("a status");
+    assert!(
+        status.to_str().expect("text").contains("; hit"),
+        "{status:?}"
+    );
     let now = stats(&proxy).await;
-    assert_eq!((&now["requests"]["miss"], &now["requests"]["hit"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&now["requests"]["miss"], &now["requests"]["hit"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(now["origin"]["max_in_flight"], 2, "and the options are new");
     let _ = std::fs::remove_file(&file);
 }

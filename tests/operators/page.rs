@@ -398,7 +398,8 @@ async fn the_page_shows_time_and_not_looks() {
                return new Response(JSON.stringify(all), {{ status: 200 }}); }}; 1"
         )
     };
-    let points = "document.getElementById('line').getAttribute('d').split(/[ML]/).slice(1).map(parseFloat)";
+    let points =
+        "document.getElementById('line').getAttribute('d').split(/[ML]/).slice(1).map(parseFloat)";
     let restart = "samples = []; history = []; last = null; clock.uptime = window.at || 0; 1";
     for (step, is_line, window) in [
         ("0.5", true, "last 10 seconds"),
@@ -417,7 +418,9 @@ async fn the_page_shows_time_and_not_looks() {
             "(() => {{ const at = {points}; return Math.abs(at[4] - at[3] - {step}) < 0.2 && \
              document.getElementById('line').getAttribute('d').includes('L') === {is_line}; }})()"
         );
-        let line = browser.value("document.getElementById('line').getAttribute('d')").await;
+        let line = browser
+            .value("document.getElementById('line').getAttribute('d')")
+            .await;
         assert_eq!(browser.value(&distance).await, true, "{step}: {line}");
     }
     // A program that has restarted begins anew, and the line goes on.
@@ -441,7 +444,10 @@ async fn a_program_without_a_backend_says_so() {
     browser
         .until("document.getElementById('state').textContent === 'well'")
         .await;
-    assert_eq!(browser.text("backend").await, "statenone: nothing is cached");
+    assert_eq!(
+        browser.text("backend").await,
+        "statenone: nothing is cached"
+    );
     let store = browser.text("entries").await;
     assert_eq!(store, "no backend: every request goes to the origin");
     assert_eq!(browser.text("used").await, "–");

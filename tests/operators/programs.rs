@@ -126,7 +126,15 @@ async fn purge_on_the_public_address_is_refused_and_does_nothing() {
 async fn curl(arguments: &[&str]) -> (u16, String) {
     let authorization = format!("authorization: Bearer {TOKEN}");
     let output = Command::new("curl")
-        .args(["-s", "--noproxy", "", "-w", "\n%{http_code}", "-H", &authorization])
+        .args([
+            "-s",
+            "--noproxy",
+            "",
+            "-w",
+            "\n%{http_code}",
+            "-H",
+            &authorization,
+        ])
         .args(arguments)
         .output()
         .await
@@ -147,7 +155,11 @@ async fn a_purge_names_its_site() {
         ("products", &[][..], false),
         ("proxy", &["--host", "upstream"], false),
         ("proxy", &["--host", "preserve"], true),
-        ("proxy", &["--host", "preserve", "--admin-host", "ops.example"], true),
+        (
+            "proxy",
+            &["--host", "preserve", "--admin-host", "ops.example"],
+            true,
+        ),
     ] {
         let upstream = ["--upstream", products.base(), "--ttl", "60s"];
         let proxy = match name {
@@ -166,7 +178,13 @@ async fn a_purge_names_its_site() {
             &[&*url, "-H", &host(site)][..],
             &["--proxy", own, &target],
             &["--request-target", &target, &url],
-            &["--request-target", &target, "-H", "host: other.example", &url],
+            &[
+                "--request-target",
+                &target,
+                "-H",
+                "host: other.example",
+                &url,
+            ],
         ] {
             is_hit(server, &path).await;
             assert!(is_hit(server, &path).await, "{name} {more:?}");
@@ -189,7 +207,11 @@ async fn a_purge_names_its_site() {
             let (status, text) = curl(&[&["-X", "PURGE"], unnamed].concat()).await;
             let expected = if are_sites && !is_named { 400 } else { 200 };
             assert_eq!(status, expected, "{name} {more:?} {unnamed:?}: {text}");
-            assert_eq!(expected == 400, text.contains("every host is a site here"), "{text}");
+            assert_eq!(
+                expected == 400,
+                text.contains("every host is a site here"),
+                "{text}"
+            );
             let is_whole_group = unnamed.contains(&"surrogate-key: x");
             assert_eq!(
                 is_hit(server, &path).await,

@@ -247,7 +247,11 @@ fn alerts_are_silent_for_a_failure_among_a_few_calls() {
     let requests = input("requests_total", ",result=\"miss\"", "0x10 1+1x5 6x180");
     let mut cases = Vec::new();
     for (alert, name, labels) in [
-        ("ResponseCacheOriginFailing", "fetch_calls_total", failed_call),
+        (
+            "ResponseCacheOriginFailing",
+            "fetch_calls_total",
+            failed_call,
+        ),
         ("ResponseCacheOverload", "origin_refused_total", ""),
         ("ResponseCacheOverload", "requests_total", overload),
         (

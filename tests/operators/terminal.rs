@@ -139,7 +139,11 @@ async fn queries_are_logged_by_option_alone() {
         assert_eq!(text.contains("secret"), is_wanted, "{text}");
         let access = log.iter().filter(|line| line["target"] == "access");
         let uris: Vec<_> = access.map(|line| line["uri"].clone()).collect();
-        let uri = if is_wanted { "/products?secret=1" } else { "/products" };
+        let uri = if is_wanted {
+            "/products?secret=1"
+        } else {
+            "/products"
+        };
         assert_eq!(uris, [uri; 3], "{text}");
     }
 }

@@ -240,7 +240,10 @@ async fn options_reach_what_they_are_about() {
 #[tokio::test]
 async fn requests_are_logged_where_that_is_wanted() {
     let origin = Origin::saying(fresh("hello")).await;
-    let mut command = example("proxy", &["--upstream", &origin.url(), "--access-log", "--log-query"]);
+    let mut command = example(
+        "proxy",
+        &["--upstream", &origin.url(), "--access-log", "--log-query"],
+    );
     let command = command.env_remove("RUST_LOG").stderr(Stdio::piped());
     let mut proxy = Example::run(command).await;
     let mut lines = BufReader::new(proxy.stderr()).lines();

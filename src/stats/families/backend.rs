@@ -124,7 +124,8 @@ impl Stats {
         );
         let counts = self.backend_operations.iter();
         let counts = counts.filter(|_| self.tier == Tier::Far);
-        let counts = counts.map(|((op, result), count)| ((classes::of_operation(op), result), count));
+        let counts =
+            counts.map(|((op, result), count)| ((classes::of_operation(op), result), count));
         for ((op, result), count) in sum_by(counts) {
             let result = result.as_str().into();
             let labels = vec![self.tier_label(), ("op", op.into()), ("result", result)];
