@@ -40,9 +40,11 @@ pub(super) fn of_refusal(reason: Refusal) -> &'static str {
         Refusal::Vary | Refusal::LongSelectingFields => "vary",
         Refusal::Status | Refusal::NotRepresentation => "status",
         Refusal::NoLifetime | Refusal::UnreadableDirectives | Refusal::Expired => "no-lifetime",
-        Refusal::TooLarge | Refusal::HeadTooLarge | Refusal::Stream | Refusal::Groups => {
-            "too-large"
-        }
+        Refusal::TooLarge
+        | Refusal::HeadTooLarge
+        | Refusal::Stream
+        | Refusal::Endless
+        | Refusal::Groups => "too-large",
         Refusal::NoRoom | Refusal::Budget => "no-room",
         Refusal::Superseded
         | Refusal::WriteGrace
