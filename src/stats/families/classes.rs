@@ -24,7 +24,11 @@ pub(super) fn of_bypass(reason: Bypass) -> &'static str {
     match reason {
         Bypass::Method => "method",
         Bypass::Upgrade => "upgrade",
-        Bypass::RequestContent | Bypass::Authority => "request",
+        Bypass::RequestContent
+        | Bypass::Authority
+        | Bypass::ContentTooLong
+        | Bypass::ContentUnusable
+        | Bypass::RequestBodyType => "request",
         Bypass::Skipped | Bypass::BypassField | Bypass::NoKey | Bypass::HookPanicked => "skipped",
     }
 }
