@@ -224,7 +224,8 @@ mod error;
 pub mod explain {
     pub use crate::semantics::storing::LifetimeRule;
     pub use crate::service::explain::{
-        ExplainedKey, ExplainedResponse, Explanation, Note, SelectingField, Verdict,
+        ExplainedKey, ExplainedLookup, ExplainedResponse, Explanation, Note, SelectingField,
+        Verdict,
     };
 }
 mod flight;

@@ -78,4 +78,4 @@ pub(crate) use pacing::{
     patience_for,
 };
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
-pub(crate) use table::{Entered, Flights};
+pub(crate) use table::{Entered, Flights, Foreseen};

@@ -37,6 +37,19 @@ pub(crate) enum Entered<F, H> {
     NeedsPlace,
 }
 
+/// The part that a request would have in the flights of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreseen {
+    /// It would open a flight.
+    Leads,
+    /// It would join a flight, and wait for its outcome.
+    Follows,
+    /// It would wait for a place among the paced calls of the key.
+    NeedsPlace,
+    /// It would join none.
+    JoinsNone,
+}
+
 impl<F, H> Default for Flights<F, H> {
     fn default() -> Self {
         let stripes = Arc::default();
@@ -134,6 +147,36 @@ impl<F, H> Flights<F, H> {
         let maps = self.stripes.of_key(&key).lock();
         let joinable = maps.joinable(key, rules, &decide)?;
         Some(joinable.follow(rules, new_stream))
+    }
+
+    /// The part that a request would have, if it were to [enter](Self::enter) a flight; or to
+    /// [join](Self::join) one, unless it `may_open` one itself. Nothing changes.
+    pub(crate) fn foresee(
+        &self,
+        key: CacheKey,
+        rules: JoinRules,
+        decide: impl Fn(&F) -> JoinDecision,
+        may_open: bool,
+    ) -> Foreseen {
+        let maps = self.stripes.of_key(&key).lock();
+        let is_paced = may_open && maps.paced.contains(&key);
+        match maps.joinable(key, rules, &decide) {
+            Some(joinable) if !(is_paced && joinable.flight.is_unanswered()) => Foreseen::Follows,
+            _ if is_paced => Foreseen::NeedsPlace,
+            _ if may_open => Foreseen::Leads,
+            _ => Foreseen::JoinsNone,
+        }
+    }
+
+    /// Whether `rules` would let another refresh of a key begin. Nothing changes.
+    pub(crate) fn may_lead_refresh(
+        &self,
+        key: &CacheKey,
+        rules: RefreshRules,
+        short: impl FnOnce() -> Option<ShortRefresh>,
+    ) -> bool {
+        let maps = self.stripes.of_key(key).lock();
+        maps.refreshes.choose_length(key, rules, short).is_some()
     }
 
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.

@@ -86,7 +86,7 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// | span | `cache.status` | `cache.reason` |
     /// |---|---|---|
-    /// | `response_cache.lookup` | `hit`, `stale`, `miss`, `gateway_timeout` | of a miss, or of stale use |
+    /// | `response_cache.lookup` | `hit`, `stale`, `miss` | of a miss, or of stale use |
     /// | `response_cache.fetch` | the class of the response's status, or `error` | of the miss |
     /// | `response_cache.store` | `stored`, `refused` | of the refusal |
     /// | `response_cache.invalidate` | `ok`, `failed` | `resource`, `group`, `all` |

@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
@@ -355,7 +354,7 @@ pub(crate) struct HeldParts<F> {
     pub(crate) completion: Option<Completion>,
 }
 
-/// The range that is missing, and the stored bytes around it.
+/// The range that is missing of a request's, where the bytes around it are stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Completion {
     pub(crate) stored: Arc<StoredResponse>,
@@ -364,8 +363,6 @@ pub(crate) struct Completion {
     /// The range that the client wants; `None` for the whole.
     pub(crate) wanted: Option<Range<u64>>,
     pub(crate) missing: Range<u64>,
-    /// The stored bytes before and behind the missing ones.
-    pub(crate) around: [Bytes; 2],
 }
 
 /// How the bytes of a part are merged with stored ones, once they are here.

@@ -47,7 +47,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -65,8 +65,9 @@ use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::content_read::{ContentRead, read_by_content};
 use self::fill_data::Fill;
+use self::lookup::who_answers::is_for_service;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now, note_lookup};
-use self::read::{answer, read, read_private};
+use self::read::{answer, put_back, read, read_on};
 use self::refresh::BackgroundRefresh;
 use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
@@ -162,13 +163,6 @@ impl<S: Clone, B: Backend> Cache<S, B> {
     }
 }
 
-/// Gives a request that is not answered from the store its own cookies back.
-fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
-    if let Some(cookies) = cookies {
-        cookies.put_back(headers);
-    }
-}
-
 impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.state.clone())
@@ -241,6 +235,8 @@ enum Step<B: Backend, Res> {
     ),
     /// The backend has to be waited for.
     Read(RequestKey),
+    /// Something else than the lookup may answer.
+    ReadOn(Box<Fill<B::Fence>>),
     /// The inner service is asked.
     Fetch(Box<Fill<B::Fence>>),
     /// The content of the request is collected first.
@@ -284,7 +280,7 @@ impl<S, B: Backend> Cache<S, B> {
         Res: Body<Data = Bytes>,
     {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
-        let cookies = match &config.before_routing {
+        let mut cookies = match &config.before_routing {
             None => None,
             Some(_) => match config.route_of(&parts.uri) {
                 Some(of_route) => return Step::Routed(of_route.clone()),
@@ -312,7 +308,7 @@ impl<S, B: Backend> Cache<S, B> {
         let step = match route {
             Route::Read(read_request) => {
                 let key = read_request.into_key(config, seed, parts);
-                self.after_lookup(key, outcome, parts)
+                self.after_lookup(key, outcome, parts, &mut cookies)
             }
             Route::Content(read) => {
                 let (key, form) = read.into_key(config, seed, parts);
@@ -336,25 +332,33 @@ impl<S, B: Backend> Cache<S, B> {
     #[inline(never)]
     fn after_lookup<Res>(
         &self,
-        (key, form): (RequestKey, ForwardedForm),
+        (mut key, form): (RequestKey, ForwardedForm),
         outcome: Option<LookupOutcome<B::Fence>>,
         parts: &mut Parts,
+        cookies: &mut Option<CookieLines>,
     ) -> Step<B, Res>
     where
         Res: Body<Data = Bytes>,
     {
-        let can_be_sent = form.apply(&self.state.config, parts).is_ok();
-        match outcome.map(|outcome| outcome.leave_to_partition(&key)) {
+        if form.apply(&self.state.config, parts).is_err() {
+            key.note_unsendable(cookies.take());
+        }
+        match outcome {
+            None => Step::Read(key),
             Some(LookupOutcome::Answer(found)) => {
-                let found = found.with_refresh_if(can_be_sent);
+                let found = found.with_refresh_if(key.can_be_sent());
                 match answer(&self.state, found, key.preconditions(parts)) {
                     (served, Some(refresh)) => Step::Refresh(self.counted(served), refresh, key),
                     (served, None) => Step::Respond(self.counted(served)),
                 }
             }
-            _ if !can_be_sent => Step::Bypass(Bypass::HookPanicked),
-            Some(LookupOutcome::Fetch(miss)) => Step::Fetch(miss.with_key(key)),
-            None => Step::Read(key),
+            Some(LookupOutcome::Fetch(miss)) => {
+                let fill = miss.with_key(key);
+                match is_for_service(&self.state, &fill, &parts.method, &parts.headers) {
+                    true => Step::Fetch(fill),
+                    false => Step::ReadOn(fill),
+                }
+            }
         }
     }
 
@@ -391,11 +395,9 @@ impl<S, B: Backend> Cache<S, B> {
             Step::Read(key) => self.forward(Miss, request, |state, inner, request| {
                 read(state, inner, request, key)
             }),
-            Step::Fetch(fill) if fill.key.can_enter_partition() => {
-                self.forward(Miss, request, |state, inner, request| {
-                    read_private(state, inner, request, fill)
-                })
-            }
+            Step::ReadOn(fill) => self.forward(Miss, request, |state, inner, request| {
+                read_on(state, inner, request, fill)
+            }),
             Step::Fetch(fill) => self.forward(Miss, request, |state, inner, request| {
                 coalesce(state, inner, request, fill)
             }),

@@ -1,21 +1,25 @@
 //! A GET or HEAD: lookup, verdict, response.
 //!
 //! A lookup that need not wait is answered in `Cache::call`: a hit there, and one with a refresh by
-//! [`answer`]. [`read`] is the future for all others. [`read_private`] is that of requests which
-//! have a partition, after a lookup that has answered nothing.
+//! [`answer`]. [`read`] is the future for all others. [`read_on`] is that of requests which a lookup
+//! has not answered, unless they are for the inner service: `lookup::who_answers` decides.
 
 use std::future::Future;
 
-use http::{Request, request};
+use http::{HeaderMap, Request, request};
 
 use crate::backend::Backend;
+use crate::key::canonical::cookies::CookieLines;
 use crate::state::LayerState;
 
 use super::bounds::{InnerBody, InnerService};
+use super::bypass::bypass;
 use super::coalesce::coalesce;
 use super::fill_data::Fill;
-use super::lookup::partition::look_into_partition;
+use super::lookup::lookups::Serving;
+use super::lookup::who_answers::{Answerer, is_for_service, who_answers};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
+use super::origin::repetition::can_repeat;
 use super::refresh::{BackgroundRefresh, begin_refresh};
 use super::request::preconditions::Preconditions;
 use super::request::route::RequestKey;
@@ -38,7 +42,6 @@ pub(crate) fn answer<B: Backend, Res>(
             let served = responder.hit(&hit, preconditions);
             (served, begin_refresh(state, *due).map(Box::new))
         }
-        CacheAnswer::GatewayTimeout => (responder.gateway_timeout(), None),
     }
 }
 
@@ -62,28 +65,31 @@ where
     // No `async fn`, which would hold its arguments twice.
     async move {
         let preconditions = key.preconditions(&parts);
-        let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
-        match outcome.leave_to_partition(&key) {
+        match lookup(&state, &key, &parts.headers, preconditions).await {
             LookupOutcome::Answer(found) => {
+                let found = found.with_refresh_if(key.can_be_sent());
                 Ok(answer_and_refresh(&state, inner, (parts, body), found, key))
             }
             LookupOutcome::Fetch(miss) => {
-                let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
+                let fill = miss.with_key(key);
+                let is_fill = is_for_service(&state, &fill, &parts.method, &parts.headers);
+                let request = Request::from_parts(parts, body);
                 // Boxed: their futures take kilobytes, which a hit should not move.
-                match fill.key.can_enter_partition() {
-                    true => Box::pin(read_private(state, inner, request, fill)).await,
-                    false => Box::pin(coalesce(state, inner, request, fill)).await,
+                match is_fill {
+                    true => Box::pin(coalesce(state, inner, request, fill)).await,
+                    false => Box::pin(read_on(state, inner, request, fill)).await,
                 }
             }
         }
     }
 }
 
-/// Answers a request that has a partition, and that nothing public answers.
+/// Answers a request that its first lookup has not answered, where something else may: a further
+/// lookup, or the cache without one.
 ///
 /// # Errors
 /// The error of the inner service.
-pub(crate) fn read_private<S, B, Req, Res>(
+pub(crate) fn read_on<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
@@ -95,21 +101,34 @@ where
     Req: Send + 'static,
     Res: InnerBody,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     async move {
-        let looking = look_into_partition(&state, &mut fill, &parts.method, &parts.headers);
-        let found = Box::pin(looking).await;
-        let Some(found) = found else {
-            let request = Request::from_parts(parts, body);
-            return Box::pin(coalesce(state, inner, request, fill)).await;
-        };
-        Ok(answer_and_refresh(
-            &state,
-            inner,
-            (parts, body),
-            found,
-            fill.key,
-        ))
+        let mut lookups = Serving::new(&state, can_repeat::<B, Req>(&state));
+        let (method, headers) = (&parts.method, &parts.headers);
+        let answerer = who_answers(&state, &mut lookups, &mut fill, method, headers);
+        match Box::pin(answerer).await {
+            Answerer::Store(found) => {
+                let request = (parts, body);
+                Ok(answer_and_refresh(&state, inner, request, found, fill.key))
+            }
+            Answerer::GatewayTimeout(_) => Ok(Responder::new(&state).gateway_timeout()),
+            Answerer::Bypass(reason) => {
+                put_back(fill.key.into_own_cookies(), &mut parts.headers);
+                let request = Request::from_parts(parts, body);
+                Box::pin(bypass(state, inner, request, reason)).await
+            }
+            Answerer::Service => {
+                let request = Request::from_parts(parts, body);
+                Box::pin(coalesce(state, inner, request, fill)).await
+            }
+        }
+    }
+}
+
+/// Gives a request that bypasses the cache its own cookies back.
+pub(crate) fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
+    if let Some(cookies) = cookies {
+        cookies.put_back(headers);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
@@ -16,7 +16,7 @@ use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
-use crate::service::select::stored::{selected, selected_part};
+use crate::service::select::stored::selected;
 use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::stats::{Counters, Event};
@@ -52,14 +52,6 @@ impl<'s> Responder<'s> {
     pub(crate) fn hit<Res>(self, hit: &Hit, preconditions: Preconditions<'_>) -> Served<Res> {
         let result = self.record_hit(hit.reuse);
         Served::new(self.stored(hit, preconditions), result)
-    }
-
-    /// A hit with what the header fields of a GET select of a stored response; `None` if that is
-    /// all of it, or is not stored.
-    pub(crate) fn hit_with_part<Res>(self, hit: &Hit, fields: &HeaderMap) -> Option<Served<Res>> {
-        let values = self.values(hit);
-        let part = selected_part(&hit.response, &Method::GET, fields, &values)?;
-        Some(Served::new(part, self.record_hit(hit.reuse)))
     }
 
     /// Logs a hit, and returns the result that its request has.

@@ -1,6 +1,7 @@
 //! The options of one layer, and the state that its clones share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -112,6 +113,21 @@ pub(crate) struct OriginState {
     pub(crate) contradicted: ExpiringSet,
     /// Fills that wait for the inner service to be ready.
     pub(crate) fill_queue: FillQueue,
+    /// Whether the last request that looked for stored parts could not be repeated.
+    cannot_repeat: AtomicBool,
+}
+
+impl OriginState {
+    /// Notes whether a request that looks for stored parts can be repeated, which depends on the
+    /// type of its body. Explanations know no such type.
+    pub(crate) fn note_repeatable(&self, can_repeat: bool) {
+        self.cannot_repeat.store(!can_repeat, Ordering::Relaxed);
+    }
+
+    /// Whether requests that look for stored parts can be repeated, as far as is known.
+    pub(crate) fn can_repeat(&self) -> bool {
+        !self.cannot_repeat.load(Ordering::Relaxed)
+    }
 }
 
 impl<B: Backend> CountBodyBytes for SharedState<B> {

@@ -181,3 +181,56 @@ async fn a_question_passes_the_layers_outside_of_the_cache() {
         "{text}"
     );
 }
+
+/// Each lookup is told, with the parts that are stored; the id of a partition is not.
+#[tokio::test]
+async fn an_explanation_tells_each_lookup_and_no_id() {
+    let layer = CacheLayer::new(MemoryBackend::default())
+        .private_by(|request| Some(request.headers.get("x-session")?.as_bytes().to_vec()));
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let origin = Origin::at_once(|_| {
+        let lines = [
+            ("cache-control", "private, max-age=60"),
+            ("etag", "\"1\""),
+            ("content-range", "bytes 2-5/10"),
+        ];
+        answer(206, &lines, "2345")
+    });
+    let service = layer.layer(origin);
+    let part = with(get("/a"), "range", "bytes=2-5");
+    send(&service, with(part, "x-session", "7f3a-secret")).await;
+    let explain = async |range: &str| {
+        let fields = json!({"x-session": "7f3a-secret", "range": range});
+        let question = json!({"uri": "http://test.example/a", "fields": fields});
+        let answer = post(&admin, "/explain", &question).await;
+        assert!(!answer.text.contains("secret"), "{}", answer.text);
+        answer.json()
+    };
+    let hit = explain("bytes=3-4").await;
+    assert_eq!(
+        (&hit["verdict"], &hit["status"]),
+        (&json!("hit"), &json!(206))
+    );
+    assert_eq!(hit["ranges"], json!(["3-4"]));
+    let text = hit["text"].as_str().expect("text");
+    assert!(
+        text.ends_with("The answer is 206 with bytes 3-4."),
+        "{text}"
+    );
+    let steps: Vec<_> = hit["lookups"].as_array().expect("lookups").iter().collect();
+    let told = |name: &str| -> Vec<_> { steps.iter().map(|step| step[name].clone()).collect() };
+    assert_eq!(told("partition"), ["public", "private", "private"]);
+    assert_eq!(told("looked_for"), ["whole", "whole", "parts"]);
+    assert_eq!(told("verdict"), ["fetch", "fetch", "hit"]);
+    let parts = json!({"ranges": ["2-5"], "complete_bytes": 10});
+    assert_eq!(hit["stored"]["parts"], parts);
+    assert_eq!(hit["stored"]["lifetime_rule"], "max-age");
+
+    let more = explain("bytes=0-3").await;
+    assert_eq!(
+        (&more["verdict"], &more["reason"]),
+        (&json!("fetch"), &json!("partial"))
+    );
+    assert_eq!(more["stored"]["parts"], parts);
+    assert_eq!(more["status"], Value::Null);
+}

@@ -53,6 +53,13 @@ pub fn with(mut request: Request<()>, name: &'static str, value: &str) -> Reques
     request
 }
 
+/// Adds these header lines to a request.
+pub fn with_lines(request: Request<()>, lines: &[(&'static str, &str)]) -> Request<()> {
+    lines
+        .iter()
+        .fold(request, |request, line| with(request, line.0, line.1))
+}
+
 /// This many GETs of one path.
 pub fn gets(count: usize) -> impl Iterator<Item = Request<()>> {
     (0..count).map(|_| get("/a"))

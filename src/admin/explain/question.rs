@@ -1,6 +1,7 @@
 //! The content of `POST /explain`, and of its answer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use http::header::HOST;
@@ -10,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::{Answer, error, json};
 use crate::admin::options::Admin;
-use crate::service::explain::{ExplainedKey, ExplainedResponse, Explanation};
+use crate::service::explain::{
+    ExplainedKey, ExplainedLookup, ExplainedResponse, Explanation, SelectingField,
+};
 
 /// The content of `POST /explain`: the head of a request.
 #[derive(Debug, Deserialize)]
@@ -116,9 +119,12 @@ impl ExplanationContent<'_> {
             verdict: "answered-outside",
             reason: None,
             is_hit: false,
+            status: Some(status.as_u16()),
+            ranges: Vec::new(),
             text: format!("The request does not reach the cache: it is answered {status} before."),
             refresh: None,
             key: None,
+            lookups: Vec::new(),
             stored: None,
             vary: Vec::new(),
             notes: Vec::new(),
@@ -132,10 +138,15 @@ struct ExplanationContent<'e> {
     verdict: &'static str,
     reason: Option<&'static str>,
     is_hit: bool,
-    /// The verdict in sentences.
+    /// That of an answer of the cache's own.
+    status: Option<u16>,
+    /// The ranges of a 206 of the cache's own, as `first-last`.
+    ranges: Vec<String>,
+    /// The explanation in sentences.
     text: String,
     refresh: Option<String>,
     key: Option<KeyContent<'e>>,
+    lookups: Vec<LookupContent<'e>>,
     stored: Option<StoredContent>,
     vary: Vec<FieldContent<'e>>,
     notes: Vec<NoteContent>,
@@ -151,10 +162,25 @@ struct KeyContent<'e> {
     resource: [&'e str; 2],
 }
 
+/// One lookup. The id of a private one is nowhere.
+#[derive(Serialize)]
+struct LookupContent<'e> {
+    /// `public` or `private`.
+    partition: &'static str,
+    /// `whole` or `parts`.
+    looked_for: &'static str,
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    stored: Option<StoredContent>,
+    vary: Vec<FieldContent<'e>>,
+}
+
 #[derive(Serialize)]
 struct StoredContent {
     status: u16,
     body_bytes: u64,
+    /// `null`: the whole is stored.
+    parts: Option<PartsContent>,
     age_seconds: f64,
     /// `null`: fresh until it is invalidated.
     lifetime_seconds: Option<f64>,
@@ -166,6 +192,14 @@ struct StoredContent {
     etag: Option<String>,
     groups: usize,
     is_selected: bool,
+}
+
+#[derive(Serialize)]
+struct PartsContent {
+    /// The ranges that are stored, as `first-last`.
+    ranges: Vec<String>,
+    /// The length of the whole.
+    complete_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -186,20 +220,59 @@ impl<'e> From<&'e Explanation> for ExplanationContent<'e> {
             name: note.as_str(),
             text: note.to_string(),
         });
-        let vary = explanation.vary.iter().map(|field| FieldContent {
-            name: field.name.as_str(),
-            value: field.value.as_deref(),
-        });
         Self {
             verdict: explanation.verdict.as_str(),
             reason: explanation.verdict.reason(),
             is_hit: explanation.verdict.is_hit(),
-            text: explanation.verdict.to_string(),
+            status: explanation.status.map(|status| status.as_u16()),
+            ranges: texts_of(&explanation.ranges),
+            text: explanation.to_string(),
             refresh: explanation.refresh.map(|refresh| refresh.to_string()),
             key: explanation.key.as_ref().map(KeyContent::from),
+            lookups: explanation
+                .lookups
+                .iter()
+                .map(LookupContent::from)
+                .collect(),
             stored: explanation.stored.as_ref().map(StoredContent::from),
-            vary: vary.collect(),
+            vary: explanation.vary.iter().map(FieldContent::from).collect(),
             notes: notes.collect(),
+        }
+    }
+}
+
+/// Ranges as `Content-Range` has them.
+fn texts_of(ranges: &[Range<u64>]) -> Vec<String> {
+    let text = |range: &Range<u64>| format!("{}-{}", range.start, range.end.saturating_sub(1));
+    ranges.iter().map(text).collect()
+}
+
+impl<'e> From<&'e SelectingField> for FieldContent<'e> {
+    fn from(field: &'e SelectingField) -> Self {
+        Self {
+            name: field.name.as_str(),
+            value: field.value.as_deref(),
+        }
+    }
+}
+
+impl<'e> From<&'e ExplainedLookup> for LookupContent<'e> {
+    fn from(lookup: &'e ExplainedLookup) -> Self {
+        Self {
+            partition: if lookup.is_private {
+                "private"
+            } else {
+                "public"
+            },
+            looked_for: if lookup.is_for_parts {
+                "parts"
+            } else {
+                "whole"
+            },
+            verdict: lookup.verdict.as_str(),
+            reason: lookup.verdict.reason(),
+            stored: lookup.stored.as_ref().map(StoredContent::from),
+            vary: lookup.vary.iter().map(FieldContent::from).collect(),
         }
     }
 }
@@ -222,6 +295,10 @@ impl From<&ExplainedResponse> for StoredContent {
         Self {
             status: stored.status.as_u16(),
             body_bytes: stored.body_length,
+            parts: stored.parts.as_ref().map(|parts| PartsContent {
+                ranges: texts_of(parts.spans()),
+                complete_bytes: parts.complete_length(),
+            }),
             age_seconds: stored.age.as_secs_f64(),
             lifetime_seconds: stored.lifetime.as_ref().map(Duration::as_secs_f64),
             time_left_seconds: stored.time_left().as_ref().map(Duration::as_secs_f64),

@@ -44,9 +44,9 @@ pub enum ReuseDecision {
     MaxStale,
     /// From the inner service.
     Fetch(FetchReason),
-    /// 504: the request has `only-if-cached` and no stored response may be used (RFC 9111
-    /// §5.2.1.7).
-    GatewayTimeout,
+    /// 504: the request has `only-if-cached`, and for this reason the response may not be used (RFC
+    /// 9111 §5.2.1.7).
+    GatewayTimeout(FetchReason),
 }
 
 /// Decides how a request with these directives is answered, given what the lookup found.
@@ -81,7 +81,7 @@ pub fn decide_reuse<T: StoredTimes>(
         }
     };
     if request.only_if_cached {
-        ReuseDecision::GatewayTimeout
+        ReuseDecision::GatewayTimeout(reason)
     } else {
         ReuseDecision::Fetch(reason)
     }

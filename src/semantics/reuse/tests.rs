@@ -162,7 +162,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
                 only_if_cached: true,
                 ..no_cache
             },
-            ReuseDecision::GatewayTimeout,
+            ReuseDecision::GatewayTimeout(FetchReason::RequestNoCache),
         ),
     ] {
         assert_eq!(
@@ -187,7 +187,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
     );
     assert_eq!(
         decide_reuse(&only, Candidate::<Freshness>::Absent, at(4)),
-        ReuseDecision::GatewayTimeout
+        ReuseDecision::GatewayTimeout(FetchReason::UriMiss)
     );
 }
 
@@ -244,7 +244,7 @@ fn rfc_5861_section_3_stale_while_revalidate() {
             "only-if-cached, over",
             only,
             15,
-            ReuseDecision::GatewayTimeout,
+            ReuseDecision::GatewayTimeout(FetchReason::Stale),
         ),
     ] {
         let got = decide_reuse(&request, Candidate::Response(&stored), at(now));

@@ -21,7 +21,7 @@ pub(crate) mod release_followers;
 pub(crate) mod run_fill;
 pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
-mod stale_fallback;
+pub(crate) mod stale_fallback;
 mod wait_for_place;
 
 use http::Request;
@@ -46,15 +46,14 @@ use self::stale_fallback::{
 };
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
-use super::lookup::{CacheAnswer, LookupOutcome, lookup};
-use super::origin::repetition::can_repeat;
-use super::parts::find::{answer_from_parts, may_have_parts};
+use super::lookup::lookups::{Lookups, Serving};
+use super::lookup::{CacheAnswer, LookupOutcome};
 use super::request::outgoing::OutgoingRequest;
 use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
 use super::served::{Served, ServedResult};
 
-/// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
+/// Answers a miss: from another request's fill, or by a fill of its own.
 // Rare parts are boxed, so that the future takes less than a KiB.
 #[allow(
     clippy::manual_async_fn,
@@ -73,17 +72,6 @@ where
     Res: InnerBody,
 {
     async move {
-        if may_have_parts(&state, &fill, request.method(), request.headers()) {
-            let can_repeat = can_repeat::<B, Req>(&state);
-            let headers = request.headers();
-            let from_parts = answer_from_parts(&state, &mut fill, headers, can_repeat);
-            if let Some(served) = Box::pin(from_parts).await {
-                return Ok(served);
-            }
-        }
-        if fill.key.directives.only_if_cached {
-            return Ok(Responder::new(&state).gateway_timeout());
-        }
         let outgoing = prepare(&state, &mut request, &fill);
         let caller = match join_flights(&state, &mut fill, &outgoing).await {
             JoinOutcome::Served(served) => return Ok(served),
@@ -143,7 +131,7 @@ where
 }
 
 /// Takes the conditions and ranges off a request, where its response may be for others, too.
-fn prepare<B: Backend, Req>(
+pub(crate) fn prepare<B: Backend, Req>(
     state: &LayerState<B>,
     request: &mut Request<Req>,
     fill: &Fill<B::Fence>,
@@ -236,7 +224,8 @@ async fn join_flights<B: Backend, Res>(
             }
             Waited::CanJoin => {}
             Waited::RetryLookup => {
-                let looking = lookup_again(state, &mut member, fill, outgoing);
+                let mut lookups = Serving::default();
+                let looking = lookup_again(state, &mut lookups, &mut member, fill, outgoing);
                 if let Some(hit) = Box::pin(looking).await {
                     return respond(hit);
                 }
@@ -316,18 +305,19 @@ fn record_fetch<B: Backend>(state: &LayerState<B>, reason: FetchReason) {
 
 /// Looks up once more: a fill that has ended since may have stored the response. If not, this
 /// lookup's findings count from now on, its fence too.
-async fn lookup_again<B: Backend>(
+pub(crate) async fn lookup_again<B: Backend>(
     state: &LayerState<B>,
+    lookups: &mut impl Lookups<B>,
     member: &mut FlightMember<B::Fence>,
     fill: &mut Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<Hit> {
     let preconditions = outgoing.preconditions();
-    match lookup(state, &fill.key, &outgoing.headers, preconditions).await {
+    let found = lookups.find(state, &fill.key, &outgoing.headers, preconditions);
+    match found.await {
         LookupOutcome::Answer(CacheAnswer::Hit(hit) | CacheAnswer::HitAndRefresh(hit, ..)) => {
             Some(hit)
         }
-        LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => None,
         LookupOutcome::Fetch(miss) => {
             fill.miss = miss;
             member.set_key_looked_up(fill.miss.lookup_key);

@@ -23,7 +23,7 @@ use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::reuse::may_use_stale;
 use crate::service::bounds::{InnerBody, InnerService};
-use crate::service::fill_data::{Fill, Hit};
+use crate::service::fill_data::{Fill, Hit, Miss};
 use crate::service::lookup::due_refresh::DueRefresh;
 use crate::service::origin::stale_on_failure::{
     fallback_while_failing, stale_hit, stale_hit_in_backoff,
@@ -61,7 +61,7 @@ pub(super) fn patience_left<B: Backend>(
 
 /// Whether a request turns to its stale response once a call has failed that it waited for, or the
 /// calls of the key are paced for such failures.
-pub(super) fn makes_no_other_call<B: Backend>(
+pub(crate) fn makes_no_other_call<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
@@ -71,7 +71,7 @@ pub(super) fn makes_no_other_call<B: Backend>(
 
 /// The stale response of a request that makes no call, because others have failed. If it does,
 /// notes whether it waits for that for a limited time.
-pub(super) fn stale_hit_without_call<B: Backend>(
+pub(crate) fn stale_hit_without_call<B: Backend>(
     state: &LayerState<B>,
     member: &FlightMember<B::Fence>,
     fill: &mut Fill<B::Fence>,
@@ -94,7 +94,7 @@ pub(super) fn stale_hit_without_call<B: Backend>(
 
 /// The stale response of a request that has waited enough. Once that may not be used any more, the
 /// request is one like any other.
-pub(super) fn give_up_waiting<B: Backend>(
+pub(crate) fn give_up_waiting<B: Backend>(
     state: &LayerState<B>,
     fill: &mut Fill<B::Fence>,
 ) -> Option<Hit> {
@@ -122,22 +122,32 @@ where
     Res: InnerBody,
 {
     let served = Responder::new(state).hit(&hit, outgoing.preconditions());
-    let Fill { mut miss, key, .. } = fill;
+    let Fill { miss, key, .. } = fill;
+    let due = refresh_of(state, miss, outgoing, hit.response);
+    if let Some(refresh) = begin_refresh(state, due) {
+        refresh.spawn(inner, request, key);
+    }
+    served
+}
+
+/// The refresh that a stale response is due for, if it answers a request without a call.
+pub(crate) fn refresh_of<B: Backend>(
+    state: &LayerState<B>,
+    mut miss: Miss<B::Fence>,
+    outgoing: &OutgoingRequest,
+    stored: Arc<StoredResponse>,
+) -> DueRefresh<B::Fence> {
     let noted = NotedKey::new(&miss.lookup_key, outgoing.kind);
     let digest = state.digest_of(&outgoing.headers);
     let failures = &state.shared.origin.failures;
-    miss.note_answered_with(hit.response);
-    let due = DueRefresh {
+    miss.note_answered_with(stored);
+    DueRefresh {
         reason: Refresh::Stale,
         kind: outgoing.kind,
         request: digest,
         backoff: failures.backoff(noted, state.now(), || digest),
         miss,
-    };
-    if let Some(refresh) = begin_refresh(state, due) {
-        refresh.spawn(inner, request, key);
     }
-    served
 }
 
 /// The client of a call that waits for a limited time.

@@ -1,11 +1,12 @@
 //! What an explanation says.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::backend::Staleness;
+use crate::backend::{PartialContent, Staleness};
 use crate::key::Resource;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refresh, StaleUse};
 use crate::semantics::storing::LifetimeRule;
@@ -18,17 +19,45 @@ use crate::semantics::storing::LifetimeRule;
 pub struct Explanation {
     /// How the request would be answered.
     pub verdict: Verdict,
+    /// The status of the answer, if the cache gives it: that of the stored response, 304, 206 or
+    /// 416 by the request's conditions and ranges, or 504, 400 and 500 of the cache's own.
+    pub status: Option<StatusCode>,
+    /// The ranges of a 206 that the cache gives, in bytes.
+    pub ranges: Vec<Range<u64>>,
     /// The refresh in the background that the request would begin.
     pub refresh: Option<Refresh>,
     /// The key of the request; `None` if it has none.
     pub key: Option<ExplainedKey>,
-    /// The response that is stored for the key, or for the variant that the request selects.
+    /// The lookups of the request, in their order. The last one answers a hit.
+    pub lookups: Vec<ExplainedLookup>,
+    /// The stored response of the lookup that decides: the one that answers, or that gives the
+    /// reason why none does.
     pub stored: Option<ExplainedResponse>,
-    /// The request fields by which the responses of the key are told apart, as their `Vary` says,
-    /// with the values that count for this request.
+    /// The request fields by which the responses of that lookup's key are told apart, as their
+    /// `Vary` says, with the values that count for this request.
     pub vary: Vec<SelectingField>,
     /// Circumstances that keep responses of this key from being stored or shared for now.
     pub notes: Vec<Note>,
+}
+
+/// One lookup of a request.
+///
+/// A request is looked up under its public key; then, if it has an id by
+/// [`private_by`](crate::CacheLayer::private_by), in the partition of that; then stored parts (206)
+/// are looked for. An id is in no explanation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ExplainedLookup {
+    /// Whether it is in the partition of the request's id; otherwise it is public.
+    pub is_private: bool,
+    /// Whether it is for stored parts; otherwise it is for a whole response.
+    pub is_for_parts: bool,
+    /// How the request would be answered, if there were no other lookup.
+    pub verdict: Verdict,
+    /// The response that is stored for the key, or for the variant that the request selects.
+    pub stored: Option<ExplainedResponse>,
+    /// The request fields by which the responses of the key are told apart.
+    pub vary: Vec<SelectingField>,
 }
 
 /// How a cache would answer a request.
@@ -39,10 +68,13 @@ pub enum Verdict {
     Hit,
     /// From the store, with a stale response.
     StaleHit(StaleUse),
-    /// By the inner service, or by a call to it that is under way.
+    /// By the inner service.
     Fetch(FetchReason),
+    /// By the response to a call that is under way, if that may be shared. Otherwise the request
+    /// calls, too.
+    Wait(FetchReason),
     /// With 504: the request has `only-if-cached`, and no stored response may be used.
-    GatewayTimeout,
+    GatewayTimeout(FetchReason),
     /// By the inner service, without consulting the cache.
     Bypass(Bypass),
     /// From the store or by the inner service, as the content of the request says, which is not
@@ -70,7 +102,8 @@ impl Verdict {
             Self::Hit => "hit",
             Self::StaleHit(_) => "stale-hit",
             Self::Fetch(_) => "fetch",
-            Self::GatewayTimeout => "gateway-timeout",
+            Self::Wait(_) => "wait",
+            Self::GatewayTimeout(_) => "gateway-timeout",
             Self::Bypass(_) => "bypass",
             Self::ByContent => "by-content",
             Self::Write => "write",
@@ -85,7 +118,9 @@ impl Verdict {
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::StaleHit(reason) => Some(reason.as_str()),
-            Self::Fetch(reason) => Some(reason.as_str()),
+            Self::Fetch(reason) | Self::Wait(reason) | Self::GatewayTimeout(reason) => {
+                Some(reason.as_str())
+            }
             Self::Bypass(reason) => Some(reason.as_str()),
             _ => None,
         }
@@ -102,9 +137,13 @@ impl fmt::Display for Verdict {
                 reason.description(),
             ),
             Self::Fetch(reason) => ("The inner service is called.", reason.description()),
-            Self::GatewayTimeout => (
+            Self::Wait(reason) => (
+                "The request waits for another one's call, whose response it shares if it may.",
+                reason.description(),
+            ),
+            Self::GatewayTimeout(reason) => (
                 "The request has `only-if-cached`, and no stored response may be used: 504.",
-                "",
+                reason.description(),
             ),
             Self::Bypass(reason) => ("The request bypasses the cache.", reason.description()),
             Self::Write => (
@@ -124,6 +163,28 @@ impl fmt::Display for Verdict {
             "" => Ok(()),
             reason => write!(f, " {reason}"),
         }
+    }
+}
+
+/// Writes the verdict as sentences for people, and what the cache answers with. The wording may
+/// change.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verdict)?;
+        let Some(status) = self.status.filter(|_| self.verdict.is_hit()) else {
+            return Ok(());
+        };
+        write!(f, " The answer is {}", status.as_str())?;
+        for (number, range) in self.ranges.iter().enumerate() {
+            let before = if number == 0 { " with bytes" } else { " and" };
+            write!(
+                f,
+                "{before} {}-{}",
+                range.start,
+                range.end.saturating_sub(1)
+            )?;
+        }
+        f.write_str(".")
     }
 }
 
@@ -153,8 +214,10 @@ pub struct ExplainedKey {
 pub struct ExplainedResponse {
     /// The status.
     pub status: StatusCode,
-    /// The length of the body, in bytes.
+    /// The length of the stored body, in bytes.
     pub body_length: u64,
+    /// The parts that are stored, and the length of the whole; `None` if the whole is stored.
+    pub parts: Option<PartialContent>,
     /// The age (RFC 9111 §4.2.3).
     pub age: Duration,
     /// The freshness lifetime, counted from age zero. `None`: fresh until it is invalidated.

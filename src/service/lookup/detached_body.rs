@@ -44,7 +44,6 @@ pub(super) async fn read_needed<B: Backend>(
             }
             Some(LookupOutcome::Fetch(miss))
         }
-        answer @ LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => Some(answer),
     })
 }
 

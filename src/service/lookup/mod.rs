@@ -1,19 +1,19 @@
 //! Lookup in the store, and the verdict on the stored response.
 //!
 //! Start reading with [`lookup_now`], which a memory hit passes without waiting. [`lookup`] is the
-//! same for backends that have to be waited for. Both end in `judge`. Whether a hit is refreshed is
-//! decided in `due_refresh`.
+//! same for backends that have to be waited for, [`judge_found`] for explanations. All end in
+//! `judge`. Whether a hit is refreshed is decided in `due_refresh`; who answers where nothing is a
+//! hit, in `who_answers`.
 
 pub(crate) mod detached_body;
 pub(crate) mod due_refresh;
-pub(crate) mod examine;
+pub(crate) mod lookups;
 mod outcome;
-pub(crate) mod partition;
 mod variants;
+pub(crate) mod who_answers;
 
 use std::pin::pin;
 
-use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 use tracing::Span;
 
@@ -27,6 +27,7 @@ use super::request::preconditions::Preconditions;
 use super::request::route::{ReadRequest, RequestKey};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse};
 use crate::config::work_span::{Work, in_span, note_end};
+use crate::key::CacheKey;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refresh, StaleUse};
@@ -98,7 +99,6 @@ pub(crate) fn note_lookup<F>(span: &Span, outcome: &LookupOutcome<F>) {
                 Some(use_) => ("stale", Some(use_.as_str())),
             }
         }
-        LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => ("gateway_timeout", None),
         LookupOutcome::Fetch(miss) => ("miss", Some(miss.reason.as_str())),
     };
     note_end(span, status, reason);
@@ -138,16 +138,17 @@ async fn with_body<B: Backend>(
         let (lookup, lookup_key) = (result.lookup.clone(), result.lookup_key);
         let completed_fills = result.completed_fills;
         let outcome = judge_waited(state, key, headers, result);
+        if matches!(outcome, LookupOutcome::Fetch(_)) && key.directives.only_if_cached {
+            // No call follows, so that the body is of no use.
+            return outcome;
+        }
         match read_needed(state, outcome, preconditions).await {
             Ok(Some(outcome)) => return outcome,
             Ok(None) if is_last => {
                 // The fill replaces the entry that is of no use.
                 let fence = lookup.into_fence();
                 let miss = Miss::new(FetchReason::UriMiss, fence, lookup_key, completed_fills);
-                return match key.directives.only_if_cached {
-                    true => CacheAnswer::GatewayTimeout.into(),
-                    false => LookupOutcome::Fetch(miss),
-                };
+                return LookupOutcome::Fetch(miss);
             }
             Ok(None) => {}
             Err(error) => return failed_lookup(state, key, &error),
@@ -184,9 +185,11 @@ fn failed_lookup<B: Backend>(
     error: &BackendError,
 ) -> LookupOutcome<B::Fence> {
     state.backend_failed(Operation::Lookup, error);
-    if key.directives.only_if_cached {
-        return CacheAnswer::GatewayTimeout.into();
-    }
+    without_backend(key)
+}
+
+/// The outcome of a lookup without a backend.
+pub(crate) fn without_backend<F>(key: &RequestKey) -> LookupOutcome<F> {
     let reason = FetchReason::BackendFailed;
     LookupOutcome::Fetch(Miss::new(reason, None, key.key, 0))
 }
@@ -207,6 +210,22 @@ fn judge_waited<B: Backend>(
         now: state.now(),
     };
     judge(state, result, is_same_key, &subject)
+}
+
+/// The verdict on what an explanation has found under a key, by the rules of a read that has to wait
+/// for its backend.
+pub(crate) fn judge_found<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+    (lookup, lookup_key): (Lookup<B::Fence>, CacheKey),
+) -> LookupOutcome<B::Fence> {
+    let result = LookupResult {
+        lookup,
+        lookup_key,
+        completed_fills: state.shared.coalescing.flights.completed_fills(&key.key),
+    };
+    judge_waited(state, key, headers, result)
 }
 
 /// Turns the result of a lookup into its outcome: compares the full key and the selecting
@@ -254,12 +273,8 @@ fn judge<B: Backend>(
         (ReuseDecision::MaxStale, Some(response)) => {
             CacheAnswer::Hit(Hit::stale(response, subject.now, StaleUse::MaxStale)).into()
         }
-        // Stored parts may answer it.
-        (ReuseDecision::GatewayTimeout, None) if subject.headers.contains_key(RANGE) => {
-            LookupOutcome::Fetch(miss(FetchReason::UriMiss))
-        }
-        (ReuseDecision::GatewayTimeout, _) => CacheAnswer::GatewayTimeout.into(),
-        (ReuseDecision::Fetch(reason), response) => {
+        // A 504 is given only once nothing else may answer: another lookup, or stored parts.
+        (ReuseDecision::Fetch(reason) | ReuseDecision::GatewayTimeout(reason), response) => {
             let mut miss = miss(reason);
             match response {
                 Some(response) => miss.note_found(response),

@@ -3,9 +3,7 @@
 use super::due_refresh::DueRefresh;
 use crate::backend::Lookup;
 use crate::key::CacheKey;
-use crate::semantics::reason::FetchReason;
 use crate::service::fill_data::{Hit, Miss};
-use crate::service::request::route::RequestKey;
 
 /// The outcome of a lookup.
 #[allow(
@@ -13,34 +11,19 @@ use crate::service::request::route::RequestKey;
     reason = "boxing the large variant would cost every miss an allocation"
 )]
 pub(crate) enum LookupOutcome<F> {
-    /// The cache answers the request.
+    /// A stored response answers the request.
     Answer(CacheAnswer<F>),
-    /// The inner service is asked.
+    /// It does not: `who_answers` says who does.
     Fetch(Miss<F>),
 }
 
-impl<F> LookupOutcome<F> {
-    /// The outcome; a miss in the place of a 504 if the partition of the request may have the
-    /// response.
-    pub(crate) fn leave_to_partition(self, key: &RequestKey) -> Self {
-        match self {
-            Self::Answer(CacheAnswer::GatewayTimeout) if key.can_enter_partition() => {
-                Self::Fetch(Miss::new(FetchReason::UriMiss, None, key.key, 0))
-            }
-            outcome => outcome,
-        }
-    }
-}
-
-/// How the cache answers a request without the inner service.
+/// A stored response that answers a request.
 pub(crate) enum CacheAnswer<F> {
-    /// With a stored response.
+    /// The response alone.
     Hit(Hit),
-    /// With a stored response, which is refreshed in the background.
+    /// The response, which is refreshed in the background.
     // The refresh is boxed, because few hits have one.
     HitAndRefresh(Hit, Box<DueRefresh<F>>),
-    /// With a 504, because the request is `only-if-cached`.
-    GatewayTimeout,
 }
 
 impl<F> CacheAnswer<F> {

@@ -17,7 +17,7 @@ use crate::semantics::stored::updated_headers;
 use crate::semantics::storing::{RequestHead, StoragePolicy, StoringRules};
 use crate::semantics::validation::{HeadComparison, compare_with_head};
 use crate::service::fill_data::Fill;
-use crate::service::parts::find::find_parts;
+use crate::service::lookup::lookups::find_parts;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
     Asked, check_group_grace, storage_decision_of, storage_fence, storing_rules, variant_key,
@@ -84,7 +84,7 @@ async fn selected_entry<B: Backend>(
     if !state.is_partly_stored(&fill.key.key) {
         return None;
     }
-    let parts = find_parts(state, fill, &outgoing.headers).await?;
+    let parts = find_parts(state, &fill.key, &outgoing.headers).await?;
     let backend = &state.shared.store.backend;
     backend
         .is_still_valid(&parts.lookup_key, &parts.response, &parts.fence)

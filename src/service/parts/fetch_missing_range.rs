@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 
@@ -13,7 +14,7 @@ use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::is_same_representation;
 use crate::service::fill_data::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::select::cut_ranges::complete_length;
+use crate::service::select::cut_ranges::{Source, complete_length};
 use crate::state::LayerState;
 
 /// The response to a request that was narrowed to the missing range.
@@ -44,9 +45,13 @@ pub(crate) fn complete<B: Backend, Res>(
     outgoing: &mut OutgoingRequest,
 ) -> Completed<Res> {
     let status = response.status();
-    match &held.completion {
-        Some(completion) if is_missing_part(completion, &response, state.now()) => {
-            let (own, response) = make_whole(completion, response);
+    let completion = held.completion.as_ref();
+    let completed = completion
+        .filter(|completion| is_missing_part(completion, &response, state.now()))
+        .and_then(|completion| Some((completion, stored_around(completion)?)));
+    match completed {
+        Some((completion, around)) => {
+            let (own, response) = make_whole(completion, around, response);
             outgoing.origin_head = Some(Box::new(own));
             Completed::Response(response)
         }
@@ -89,10 +94,27 @@ fn is_missing_part<Res>(completion: &Completion, response: &Response<Res>, now: 
         && range().as_ref() == Some(&completion.missing)
 }
 
+/// The stored bytes that the client wants before and behind the missing ones.
+fn stored_around(completion: &Completion) -> Option<[Bytes; 2]> {
+    let source = Source::from_stored(&completion.stored);
+    let slice = |part: Range<u64>| match part.is_empty() {
+        true => Some(Bytes::new()),
+        false => source.slice(&part),
+    };
+    let missing = &completion.missing;
+    let wanted = completion.wanted.clone();
+    let all = wanted.unwrap_or(0..source.length());
+    Some([
+        slice(all.start..missing.start)?,
+        slice(missing.end..all.end)?,
+    ])
+}
+
 /// The response's own head as that of the whole, and the response with the stored bytes around
 /// its body.
 fn make_whole<Res>(
     completion: &Completion,
+    around: [Bytes; 2],
     response: Response<Res>,
 ) -> (response::Parts, Response<OriginBody<Res>>) {
     let (mut head, body) = response.into_parts();
@@ -110,6 +132,6 @@ fn make_whole<Res>(
         None => head.status = StatusCode::OK,
     }
     let missing = completion.missing.end - completion.missing.start;
-    let body = OriginBody::spliced(completion.around.clone(), body, missing);
+    let body = OriginBody::spliced(around, body, missing);
     (own, Response::from_parts(head, body))
 }

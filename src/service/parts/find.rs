@@ -1,29 +1,20 @@
 //! Looks stored parts up, and answers from them where they hold all that a request wants.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, Method};
 
-use crate::backend::{Backend, Lookup};
+use crate::backend::{Backend, StoredResponse};
 use crate::semantics::reason::FetchReason;
 use crate::semantics::reuse::Selection;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::semantics::validation::strong_validator;
-use crate::service::fill_data::{Completion, Fill, HeldParts, Hit};
-use crate::service::lookup::detached_body::read_whole;
-use crate::service::lookup::selects;
-use crate::service::respond::Responder;
-use crate::service::select::cut_ranges::Source;
+use crate::service::fill_data::{Completion, Fill, Hit};
+use crate::service::lookup::lookups::Lookups;
 use crate::service::select::stored::selection_of;
-use crate::service::served::Served;
 use crate::state::LayerState;
-use crate::state::throttled_log::Operation;
-
-use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::Bytes;
-
-use crate::backend::StoredResponse;
 
 /// Whether stored parts may answer or complete a request.
 pub(crate) fn may_have_parts<B: Backend>(
@@ -44,23 +35,27 @@ pub(crate) fn may_have_parts<B: Backend>(
 
 /// Answers a GET from stored parts, where they hold all it wants and are fresh. If they hold some
 /// of it, the fill notes how they complete the request, unless the request cannot be repeated.
-pub(crate) async fn answer_from_parts<B: Backend, Res>(
+pub(crate) async fn answer_from_parts<B: Backend>(
     state: &LayerState<B>,
+    lookups: &mut impl Lookups<B>,
     fill: &mut Fill<B::Fence>,
     headers: &HeaderMap,
-    can_repeat: bool,
-) -> Option<Served<Res>> {
-    let mut held = find_parts(state, fill, headers).await?;
-    let now = state.now();
-    let found = Candidate::Response(&*held.response);
-    if let ReuseDecision::Fresh { age, left } = decide_reuse(&fill.key.directives, found, now) {
-        let hit = Hit::fresh(held.response.clone(), age, left);
-        if let Some(served) = Responder::new(state).hit_with_part(&hit, headers) {
-            return Some(served);
+) -> Option<Hit> {
+    let mut held = lookups.find_parts(state, &fill.key, headers).await?;
+    let stored = &held.response;
+    let found = Candidate::Response(&**stored);
+    let why_useless = match decide_reuse(&fill.key.directives, found, state.now()) {
+        ReuseDecision::Fresh { age, left } if are_enough(stored, headers) => {
+            return Some(Hit::fresh(stored.clone(), age, left));
         }
-    }
-    if can_repeat && !state.is_contradicted(&held.lookup_key) {
-        held.completion = completion(&held.response, headers);
+        ReuseDecision::Fresh { .. } => FetchReason::Partial,
+        // Parts are not used stale.
+        ReuseDecision::StaleWhileRevalidate | ReuseDecision::MaxStale => FetchReason::Stale,
+        ReuseDecision::Fetch(reason) | ReuseDecision::GatewayTimeout(reason) => reason,
+    };
+    lookups.note_useless_parts(why_useless);
+    if lookups.can_repeat(state) && !state.is_contradicted(&held.lookup_key) {
+        held.completion = completion(stored, headers);
     }
     if held.completion.is_some() {
         fill.miss.reason = FetchReason::Partial;
@@ -69,36 +64,18 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
     None
 }
 
-/// The stored parts for a request. A backend that fails is logged, and has none.
-pub(crate) async fn find_parts<B: Backend>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    headers: &HeaderMap,
-) -> Option<HeldParts<B::Fence>> {
-    let store = &state.shared.store;
-    let key = fill.key.key.for_partial_content(&store.seed);
-    let (mut lookup, lookup_key) = store
-        .lookup_with_vary(&key, headers, state.now())
-        .await
-        .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
-        .ok()?;
-    state.count_copy(&mut lookup);
-    let Lookup::Found(response, fence) = lookup else {
-        return None;
+/// Whether stored parts hold what a GET with these fields wants, which is not the whole.
+fn are_enough(stored: &StoredResponse, headers: &HeaderMap) -> bool {
+    let Some(parts) = stored.parts() else {
+        return false;
     };
-    let response = read_whole(state, response)
-        .await
-        .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
-        .ok()??;
-    let is_usable = response.identity() == &*fill.key.identity
-        && response.parts().is_some()
-        && selects(&response, headers);
-    is_usable.then_some(HeldParts {
-        response,
-        lookup_key,
-        fence,
-        completion: None,
-    })
+    let is_held = |part: &Range<u64>| parts.find(part).is_some();
+    match selection_of(stored, &Method::GET, headers) {
+        Selection::Whole => false,
+        Selection::NotModified | Selection::Unsatisfiable => true,
+        Selection::Part(part) => is_held(&part),
+        Selection::Parts(parts) => parts.iter().all(is_held),
+    }
 }
 
 /// How stored parts complete a request: if it wants one range or all, some of that is stored, and
@@ -117,23 +94,10 @@ fn completion(stored: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<Compl
     };
     let all = wanted.clone().unwrap_or(0..parts.complete_length());
     let missing = parts.gap(&all);
-    if missing.is_empty() || missing == all {
-        return None;
-    }
-    let source = Source::from_stored(stored);
-    let slice = |part: Range<u64>| match part.is_empty() {
-        true => Some(Bytes::new()),
-        false => source.slice(&part),
-    };
-    let around = [
-        slice(all.start..missing.start)?,
-        slice(missing.end..all.end)?,
-    ];
-    Some(Completion {
+    (!missing.is_empty() && missing != all).then(|| Completion {
         stored: stored.clone(),
         validator,
         wanted,
         missing,
-        around,
     })
 }

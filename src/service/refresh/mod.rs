@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::flight::{Leader, RefreshLength, RefreshRules, Refreshing, ShortRefresh, patience_for};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
@@ -67,32 +68,26 @@ pub(crate) fn begin_refresh<B: Backend>(
     state: &LayerState<B>,
     due: DueRefresh<B::Fence>,
 ) -> Option<BackgroundRefresh<B>> {
-    let (kind, request, miss) = (due.kind, due.request, due.miss);
     let shared = &state.shared;
     let runtime = shared.background.runtime_for_new_work()?;
-    let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
-    let join_rules = join_rules(state, now);
-    let cost = stored_cost(&miss);
-    let refreshing = |cost| Refreshing {
-        request: request.as_number(),
-        cost,
-    };
-    let rules = RefreshRules {
-        join_rules,
-        own: (due.backoff < Backoff::OfMany).then(|| refreshing(cost)),
-    };
+    let (fence, now) = (due.miss.fence.clone()?, state.now());
+    let rules = refresh_rules(state, &due, now);
     let mut timeout = None;
     let short = || {
-        let limits = state.short_refreshes((&key, kind), request, cost, now)?;
-        timeout = Some(limits.timeout);
-        Some(ShortRefresh {
-            refreshing: refreshing(limits.cost),
-            timeout: limits.timeout,
-            limit: limits.at_once,
-        })
+        let short = short_refresh(state, &due, now)?;
+        timeout = Some(short.timeout);
+        Some(short)
     };
     let flights = &shared.coalescing.flights;
-    let (leader, length) = flights.lead_refresh(key, fence, rules, short)?;
+    let (leader, length) = flights.lead_refresh(due.miss.lookup_key, fence, rules, short)?;
+    let DueRefresh {
+        kind,
+        request,
+        miss,
+        reason,
+        ..
+    } = due;
+    let (key, cost) = (miss.lookup_key, stored_cost(&miss));
     let timeout = timeout.filter(|_| length == RefreshLength::Short);
     let short = timeout.map(|timeout| {
         let table = &shared.origin.short_refreshes;
@@ -102,10 +97,10 @@ pub(crate) fn begin_refresh<B: Backend>(
             timeout,
         }
     });
-    state.count(Event::Refresh(due.reason));
-    tracing::debug!(reason = due.reason.as_str(), ?length, "refresh");
+    state.count(Event::Refresh(reason));
+    tracing::debug!(reason = reason.as_str(), ?length, "refresh");
     Some(BackgroundRefresh {
-        timeout: leader.time_left(join_rules),
+        timeout: leader.time_left(rules.join_rules),
         state: state.clone(),
         miss,
         kind,
@@ -113,6 +108,53 @@ pub(crate) fn begin_refresh<B: Backend>(
         short,
         leader,
         runtime,
+    })
+}
+
+/// Whether the refresh of a stored response would begin now. Nothing changes.
+pub(crate) fn may_begin_refresh<B: Backend>(
+    state: &LayerState<B>,
+    due: &DueRefresh<B::Fence>,
+) -> bool {
+    let (shared, now) = (&state.shared, state.now());
+    let rules = refresh_rules(state, due, now);
+    let short = || short_refresh(state, due, now);
+    let flights = &shared.coalescing.flights;
+    shared.background.runtime_for_new_work().is_some()
+        && due.miss.fence.is_some()
+        && flights.may_lead_refresh(&due.miss.lookup_key, rules, short)
+}
+
+/// The rules by which a refresh begins.
+fn refresh_rules<B: Backend>(
+    state: &LayerState<B>,
+    due: &DueRefresh<B::Fence>,
+    now: Moment,
+) -> RefreshRules {
+    RefreshRules {
+        join_rules: join_rules(state, now),
+        own: (due.backoff < Backoff::OfMany).then(|| Refreshing {
+            request: due.request.as_number(),
+            cost: stored_cost(&due.miss),
+        }),
+    }
+}
+
+/// The short refresh that there may be in place of one that takes its time.
+fn short_refresh<B: Backend>(
+    state: &LayerState<B>,
+    due: &DueRefresh<B::Fence>,
+    now: Moment,
+) -> Option<ShortRefresh> {
+    let noted = (&due.miss.lookup_key, due.kind);
+    let limits = state.short_refreshes(noted, due.request, stored_cost(&due.miss), now)?;
+    Some(ShortRefresh {
+        refreshing: Refreshing {
+            request: due.request.as_number(),
+            cost: limits.cost,
+        },
+        timeout: limits.timeout,
+        limit: limits.at_once,
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, request};
 
+use crate::key::canonical::cookies::CookieLines;
 use crate::key::{CacheKey, DigestSeed, KeyExtension};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::request_kind::{CredentialFields, RequestKind};
@@ -22,9 +23,35 @@ pub(crate) struct RequestKey {
     /// Whether credentials and cookies are in the key.
     pub(super) has_credentials: bool,
     pub(super) is_selective: bool,
+    /// That the request may not be sent in the form of its key, because a hook has panicked.
+    // Boxed: next to no request is one.
+    pub(super) unsendable: Option<Box<Unsendable>>,
+}
+
+/// A request that goes to the inner service past the cache, if it goes there.
+pub(super) struct Unsendable {
+    /// Its own cookies, without those that are ignored taken off.
+    cookies: Option<CookieLines>,
 }
 
 impl RequestKey {
+    /// Notes that the request cannot be sent in the form of its key. If it bypasses the cache, it
+    /// gets its own `cookies` back.
+    #[cold]
+    pub(crate) fn note_unsendable(&mut self, cookies: Option<CookieLines>) {
+        self.unsendable = Some(Box::new(Unsendable { cookies }));
+    }
+
+    /// Whether the request can be sent in the form of its key.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        self.unsendable.is_none()
+    }
+
+    /// The cookies that a request gets back, if it cannot be sent in the form of its key.
+    pub(crate) fn into_own_cookies(self) -> Option<CookieLines> {
+        self.unsendable?.cookies
+    }
+
     /// What a request with this key and these header fields carries that is in no part of the key.
     pub(crate) fn kind(&self, fields: &CredentialFields, headers: &HeaderMap) -> RequestKind {
         match self.has_credentials {

@@ -97,6 +97,7 @@ impl ReadRequest<'_> {
             has_credentials: self.has_credentials_in_key(config, request),
             directives: self.directives,
             is_selective: self.is_selective,
+            unsendable: None,
         };
         let form = ForwardedForm {
             target: self.target,
@@ -185,6 +186,10 @@ fn classify_other<'r>(
 }
 
 /// Makes the key of a read from its head. If there is none, the error is the request's route.
+#[allow(
+    clippy::result_large_err,
+    reason = "it is inlined, and boxing a route would cost an allocation"
+)]
 #[inline(always)]
 fn read_request<'r>(
     config: &'r Config,

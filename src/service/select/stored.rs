@@ -78,16 +78,6 @@ fn selected_by<Res>(
     }
 }
 
-/// The selected part, where that is less than the whole and all of it is stored.
-pub(crate) fn selected_part<Res>(
-    stored: &StoredResponse,
-    method: &Method,
-    fields: &HeaderMap,
-    values: &impl AnswerValues,
-) -> Option<Response<ResponseBody<Res>>> {
-    cut_or_headers(stored, method, fields, values).ok()
-}
-
 /// The selected part, or a copy of all stored fields if there is none.
 fn cut_or_headers<Res>(
     stored: &StoredResponse,
@@ -117,13 +107,26 @@ fn cut_or_headers<Res>(
     }
 }
 
+/// What a request with these preconditions gets of a stored response.
+pub(crate) fn selection_for(
+    stored: &StoredResponse,
+    preconditions: Preconditions<'_>,
+) -> Selection {
+    let method = preconditions.method;
+    let selected = |fields| selection_of(stored, method, fields);
+    preconditions.fields.map_or(Selection::Whole, selected)
+}
+
 /// What the conditions and ranges of a request select of a stored response.
 pub(crate) fn selection_of(
     stored: &StoredResponse,
     method: &Method,
     fields: &HeaderMap,
 ) -> Selection {
-    selection(stored, &stored.headers(), method, fields)
+    match has_stored_tag(fields, stored.status(), stored.etag()) {
+        true => Selection::NotModified,
+        false => selection(stored, &stored.headers(), method, fields),
+    }
 }
 
 /// The selection of a stored response with these fields.

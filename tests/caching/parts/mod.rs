@@ -3,6 +3,7 @@
 
 mod completing;
 mod merging;
+mod only_if_cached;
 mod storing;
 
 use std::ops::Range;

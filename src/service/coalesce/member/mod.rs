@@ -1,5 +1,6 @@
 //! One request among the flights of its key.
 
+mod approach;
 mod notes;
 
 use std::future::poll_fn;
@@ -7,18 +8,15 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::backend::{Backend, JoinDecision};
+use crate::backend::Backend;
 use crate::flight::{BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
 use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
-use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
-use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
 
 use crate::service::coalesce::followed_flights::{FlightEnd, FollowedFlights};
@@ -71,6 +69,18 @@ pub(crate) enum Joined<F> {
     NeedsPlace,
     /// It would lead, but the response may be stored by now.
     RetryLookup,
+}
+
+/// How a request comes to the flights of its key.
+struct Approach<F> {
+    /// Its own fence. Without one nothing tells of the writes that concern those who share the
+    /// response.
+    own: Option<F>,
+    /// Whether it opens no flight: the response to conditions or to a range is for its client
+    /// alone, as is one that will be refused, but a whole one of another request will do for it.
+    is_alone: bool,
+    /// The time that it waits for another request at most.
+    patience: Duration,
 }
 
 /// The end of a request's wait.
@@ -127,7 +137,7 @@ impl<F: Clone> FlightMember<F> {
     /// Lets a request for which there is no public response go on in its partition, if it has one.
     /// Returns whether it does: it has to be looked up there, because another request of its client
     /// may have brought the response.
-    pub(super) fn turn_private<B: Backend<Fence = F>>(
+    pub(crate) fn turn_private<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
         fill: &mut Fill<F>,
@@ -156,129 +166,34 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
-        let patience = self.patience_with_endless(state, outgoing, now);
-        if patience.is_zero() {
-            self.place = None;
-            return Joined::Neither;
-        }
-        match self.join_or_lead(state, fill, outgoing, now) {
-            Joined::Follower(time_left) => Joined::Follower(time_left.min(patience)),
-            joined => joined,
-        }
-    }
-
-    /// Joins a flight, or begins one.
-    fn join_or_lead<B: Backend<Fence = F>>(
-        &mut self,
-        state: &LayerState<B>,
-        fill: &Fill<F>,
-        outgoing: &OutgoingRequest,
-        now: Moment,
-    ) -> Joined<F> {
-        let is_known = is_known(state, fill, now);
-        let is_refused = self.expects_refusal(state, fill, outgoing, (now, is_known));
-        if is_refused && !is_known {
-            self.place = None;
-            return Joined::Neither;
-        }
-        if let Some(alone) = self.joins_none() {
-            return alone;
-        }
-        let coalescing = &state.shared.coalescing;
+        let Approach {
+            own,
+            is_alone,
+            patience,
+        } = match self.approach(state, fill, outgoing, now) {
+            Ok(approach) => approach,
+            Err(without) => return without,
+        };
+        let flights = &state.shared.coalescing.flights;
         let (has_place, has_failed) = (self.place.is_some(), self.has_failed());
-        let may_look = !has_place || self.looks_left > 0;
-        let resource = *self.key.resource();
-        // Without a fence nothing tells of the writes that concern those who share the response.
-        let own = storage_fence(state, fill, outgoing.at).ok();
-        let backend = &state.shared.store.backend;
-        let decide = |flight: &F| match &own {
-            Some(own) if may_look => backend.join_decision(&resource, flight, own),
-            _ => JoinDecision::Refuse,
-        };
-        let retries_lookup = own.is_some() && self.lookups_left > 0;
-        let rules = JoinRules {
-            not_before: self.requires_newer.then_some(self.began),
-            completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
-            only_answered: has_place,
-            ..join_rules(state, now)
-        };
+        let rules = self.join_rules(state, fill, now, own.is_some());
+        let decide = self.join_decision(state, own.as_ref());
         let place = self.place.as_deref_mut();
         let new_stream = || BodyStream::new(state.buffer_share());
-        // The response to conditions or to a range is for this client alone, as is one that will
-        // be refused, but a whole one of another request will do for it.
-        let entered = if outgoing.is_partial() || is_refused {
-            match coalescing.flights.join(self.key, rules, decide, new_stream) {
+        let entered = if is_alone {
+            match flights.join(self.key, rules, decide, new_stream) {
                 Some(follower) => Entered::Follower(follower),
                 None if has_failed && place.is_none() => return Joined::NeedsPlace,
                 None => return Joined::Neither,
             }
-        } else if place.is_some() && own.is_none() {
-            // No other request could join its call once that has begun.
-            return Joined::Neither;
         } else {
             let fence = own.clone();
-            coalescing
-                .flights
-                .enter(self.key, fence, rules, decide, place, new_stream)
+            flights.enter(self.key, fence, rules, decide, place, new_stream)
         };
-        self.joined(entered, own, has_place)
-    }
-
-    /// The time that it still waits for responses of others, whose bodies may have no end: none
-    /// where that of a request with the same fields had none, and the time of one call where those
-    /// of many different requests had none. A single client may have sent these.
-    fn patience_with_endless<B: Backend>(
-        &self,
-        state: &LayerState<B>,
-        outgoing: &OutgoingRequest,
-        now: Moment,
-    ) -> Duration {
-        let uncacheable = &state.shared.coalescing.uncacheable;
-        let request = || state.digest_of(&outgoing.headers);
-        let key = NotedKey::new(&self.key, outgoing.kind);
-        match uncacheable.expected_endless(key, now, request) {
-            ExpectedRefusal::No => Duration::MAX,
-            ExpectedRefusal::OfMany => {
-                let limits = &state.config.coalesce;
-                let waited = now.since(self.began);
-                limits.coalesce_takeover_timeout.saturating_sub(waited)
-            }
-            ExpectedRefusal::Alike => Duration::ZERO,
+        match self.joined(entered, own, has_place) {
+            Joined::Follower(time_left) => Joined::Follower(time_left.min(patience)),
+            joined => joined,
         }
-    }
-
-    /// Whether the response will be refused, as far as is known. Where it may well be, the request
-    /// follows one flight at most: a response for all that comes from that is no refused one.
-    fn expects_refusal<B: Backend<Fence = F>>(
-        &mut self,
-        state: &LayerState<B>,
-        fill: &Fill<F>,
-        outgoing: &OutgoingRequest,
-        (now, is_known): (Moment, bool),
-    ) -> bool {
-        let uncacheable = &state.shared.coalescing.uncacheable;
-        let request = || state.digest_of(&outgoing.headers);
-        let asked = (&self.key, outgoing.kind);
-        match uncacheable.expected(asked, now, request, is_known) {
-            ExpectedRefusal::No => false,
-            ExpectedRefusal::OfMany if is_known => false,
-            ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {
-                self.flights_left = self.flights_left.min(1);
-                false
-            }
-            ExpectedRefusal::Alike | ExpectedRefusal::OfMany => true,
-        }
-    }
-
-    /// Where the request joins no flight: it calls alone, or waits for a place first.
-    fn joins_none(&self) -> Option<Joined<F>> {
-        if self.place.is_some() {
-            return None;
-        }
-        if self.needs_place() {
-            return Some(Joined::NeedsPlace);
-        }
-        (self.flights_left == 0).then_some(Joined::Neither)
     }
 
     /// Notes the part that the request has in a flight.

@@ -1,5 +1,8 @@
 //! `CacheHandle::explain` says what the next request gets, and changes nothing.
 
+mod agreeing;
+mod states;
+
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -51,7 +54,7 @@ fn count(stats: &Stats, verdict: Verdict) -> u64 {
         Verdict::StaleHit(reason) => stats.stale.get(reason),
         Verdict::Fetch(reason) => stats.fetches.get(reason),
         Verdict::Bypass(reason) => stats.bypasses.get(reason),
-        Verdict::GatewayTimeout => stats.gateway_timeouts,
+        Verdict::GatewayTimeout(_) => stats.gateway_timeouts,
         Verdict::Write => stats.writes.total(),
         _ => stats.bad_requests,
     }
@@ -129,7 +132,7 @@ fn cases() -> Vec<Case> {
             &[],
             0,
             directive("/minute", "only-if-cached"),
-            GatewayTimeout,
+            GatewayTimeout(FetchReason::UriMiss),
         ),
         case(&["/varies"], 0, get("/varies"), Hit),
         case(
