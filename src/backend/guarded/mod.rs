@@ -43,7 +43,7 @@ use super::Backend;
 ///   second more for each MiB, and a lookup has more time while responses are
 ///   [transferred](Self::lookup_deadline).
 /// * **Circuit breaker.** An operation counts as a failure if it fails, or is not answered by its
-///   deadline. The breaker opens when at least ten operations have ended in
+///   deadline. The breaker opens at a failure, when at least ten operations have ended in
 ///   the last ten seconds and at least half of them were failures; or when at least ten failures in
 ///   a row span 250 ms or more. While it is open, all operations fail at once. After 500 ms one
 ///   operation is let through as a probe. Each failed probe doubles the time to the next one, up to
