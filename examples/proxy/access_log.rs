@@ -118,7 +118,7 @@ impl Drop for AccessLine {
             id = entry.id,
             client = %entry.client,
             method = %entry.method,
-            uri = entry.uri,
+            uri = %entry.uri,
             version = ?entry.version,
             status = self.status.as_u16(),
             length = self.length,
