@@ -6,6 +6,7 @@ mod dead_entries;
 mod effects;
 mod invalidator;
 mod outage;
+mod said;
 mod separate_health;
 #[path = "../support/mod.rs"]
 mod support;
