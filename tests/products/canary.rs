@@ -58,15 +58,32 @@ fn said(output: &Output) -> String {
 /// The least part of reads that are hits, in invalidating runs and in such that write through.
 const HITS: [f64; 2] = [0.1, 0.6];
 
-/// In invalidating runs and in such that write through, with at least so many hits.
-async fn nothing_is_stale(arguments: &str, hits: [f64; 2]) {
-    for (write, hits) in ["invalidate", "write-through"].into_iter().zip(hits) {
+/// The deadline of a lookup in Redis, in milliseconds. Where one of a hundred reads takes longer,
+/// this machine may be too busy for lookups: then there may be no hits.
+#[cfg(feature = "redis")]
+const LOOKUP_DEADLINE: f64 = 50.0;
+
+/// In invalidating runs and in such that write through, with enough hits unless one of a hundred
+/// reads takes longer than `deadline` milliseconds.
+async fn nothing_is_stale(arguments: &str, deadline: f64) {
+    for (write, hits) in ["invalidate", "write-through"].into_iter().zip(HITS) {
         let size = "--reads 3000 --writes 200 --json";
         let output = run(&format!("{arguments} --write {write} {size}")).await;
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
         let report = report(&output);
-        assert_eq!(report["failures"], json!([]));
+        let is_busy = report["read_milliseconds"]["p99"].as_f64() > Some(deadline);
+        let hits = if is_busy { -1.0 } else { hits };
+        if is_busy && report["hit_ratio"] == 0.0 {
+            let failure = "no response came from the cache, so the run shows nothing";
+            assert_eq!(report["failures"], json!([failure]), "{output:?}");
+        } else {
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(report["failures"], json!([]));
+        }
         assert_eq!(report["stale_reads"], 0);
+        assert_eq!(
+            report["errors"],
+            json!({"not_2xx": 0, "broken": 0, "wrong": 0})
+        );
         assert!(report["reads"].as_u64() >= Some(3000), "{report:#}");
         assert!(report["writes"].as_u64() >= Some(200), "{report:#}");
         assert!(report["hit_ratio"].as_f64() > Some(hits), "{report:#}");
@@ -76,13 +93,13 @@ async fn nothing_is_stale(arguments: &str, hits: [f64; 2]) {
 
 #[tokio::test]
 async fn nothing_is_stale_in_one_instance() {
-    nothing_is_stale("--instances 1 --backend memory", HITS).await;
+    nothing_is_stale("--instances 1 --backend memory", f64::MAX).await;
 }
 
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn nothing_is_stale_in_instances_that_share_a_redis() {
-    nothing_is_stale("--instances 2", HITS).await;
+    nothing_is_stale("--instances 2", LOOKUP_DEADLINE).await;
 }
 
 /// 100 Mbit/s and 5 ms, as between two sites.
@@ -94,7 +111,7 @@ async fn nothing_is_stale_over_a_slow_link() {
     // Few clients: what they cost of a busy machine adds to the time of each lookup, which has 50 ms.
     let clients = "--readers 8 --writers 2";
     let arguments = format!("--instances 2 --redis-url {} {clients}", link.url());
-    nothing_is_stale(&arguments, [0.0; 2]).await;
+    nothing_is_stale(&arguments, LOOKUP_DEADLINE).await;
 }
 
 #[tokio::test]
