@@ -129,14 +129,15 @@ impl Places {
     pub(in crate::proxy) fn load(&self) -> OriginLoad {
         let shared = &self.shared;
         let max = shared.max.min(Semaphore::MAX_PERMITS);
-        let mut load = OriginLoad::default();
-        load.in_flight = max.saturating_sub(shared.free.available_permits());
-        load.max_in_flight = Some(shared.max);
         let counts = &shared.counts;
-        load.waiting = counts.waiting.load(Ordering::Relaxed);
-        load.refused = counts.overloaded.load(Ordering::Relaxed);
-        load.wait_durations = counts.wait_times.distribution();
-        load
+        OriginLoad {
+            in_flight: max.saturating_sub(shared.free.available_permits()),
+            max_in_flight: Some(shared.max),
+            waiting: counts.waiting.load(Ordering::Relaxed),
+            refused: counts.overloaded.load(Ordering::Relaxed),
+            wait_durations: counts.wait_times.distribution(),
+            ..OriginLoad::default()
+        }
     }
 
     /// Other places, as many as `max`.

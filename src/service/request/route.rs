@@ -141,7 +141,7 @@ pub(crate) fn classify<'r>(
     }
     match read_request(config, seed, request, &fields) {
         Ok(read) => Route::Read(read),
-        Err(route) => route,
+        Err(reason) => route_without_key(request, reason),
     }
 }
 
@@ -159,7 +159,7 @@ fn classify_other<'r>(
         }
         return match read_request(config, seed, request, fields) {
             Ok(read) => Route::Content(Box::new(read)),
-            Err(route) => route,
+            Err(reason) => route_without_key(request, reason),
         };
     }
     if invalidation::is_safe(&request.method) {
@@ -185,26 +185,25 @@ fn classify_other<'r>(
     })
 }
 
-/// Makes the key of a read from its head. If there is none, the error is the request's route.
-#[allow(
-    clippy::result_large_err,
-    reason = "it is inlined, and boxing a route would cost an allocation"
-)]
+/// The route of a read that has no key for this reason.
+#[cold]
+fn route_without_key<'r>(request: &request::Parts, reason: Bypass) -> Route<'r> {
+    match reason == Bypass::Authority && is_misused_authority_form(request) {
+        true => Route::Refuse,
+        false => Route::Bypass(reason),
+    }
+}
+
+/// Makes the key of a read from its head. An error says why there is none.
 #[inline(always)]
 fn read_request<'r>(
     config: &'r Config,
     seed: &DigestSeed,
     request: &'r request::Parts,
     fields: &RouteFields<'r>,
-) -> Result<ReadRequest<'r>, Route<'r>> {
+) -> Result<ReadRequest<'r>, Bypass> {
     let target = config.query.trimmed(&request.uri).map(Box::new);
-    let parts = match key_parts(config, request, target.as_deref(), fields.hosts) {
-        Ok(parts) => parts,
-        Err(Bypass::Authority) if is_misused_authority_form(request) => {
-            return Err(Route::Refuse);
-        }
-        Err(reason) => return Err(Route::Bypass(reason)),
-    };
+    let parts = key_parts(config, request, target.as_deref(), fields.hosts)?;
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
     let directives = if fields.has_directives {
         RequestDirectives::from_headers(&request.headers, config.ignored)
