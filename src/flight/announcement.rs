@@ -17,9 +17,14 @@ pub(crate) enum FlightOutcome<H> {
     /// The response may be shared. A follower checks whether the head suits its own request, then
     /// reads the body from the flight's stream.
     Shared(Arc<H>),
-    /// The service is well, but its response to the leader's request, which is of this kind, may
-    /// not be shared. One of the followers takes over and leads a new flight.
-    Refused(RequestKind),
+    /// The service is well, but its response to the leader's request may not be shared. One of the
+    /// followers takes over and leads a new flight.
+    Refused {
+        /// The kind of the leader's request.
+        kind: RequestKind,
+        /// Whether the response is for the leader's client alone, and others may have their own.
+        is_private: bool,
+    },
     /// The leader's request is none of the cache's. One of the followers takes over.
     Exempt,
     /// The leader left without a response that could be shared: it was cancelled, or its call
@@ -31,7 +36,10 @@ impl<H> Clone for FlightOutcome<H> {
     fn clone(&self) -> Self {
         match self {
             Self::Shared(head) => Self::Shared(head.clone()),
-            Self::Refused(kind) => Self::Refused(*kind),
+            Self::Refused { kind, is_private } => Self::Refused {
+                kind: *kind,
+                is_private: *is_private,
+            },
             Self::Exempt => Self::Exempt,
             Self::Vacant => Self::Vacant,
         }

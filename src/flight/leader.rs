@@ -161,7 +161,7 @@ impl<F, H> Leader<F, H> {
             return;
         }
         let recovered = match outcome {
-            FlightOutcome::Refused(kind) => Some(kind),
+            FlightOutcome::Refused { kind, .. } => Some(kind),
             _ => None,
         };
         self.close();

@@ -6,6 +6,7 @@ mod support;
 
 mod busy_loops;
 mod credentials;
+mod endless_bodies;
 mod failing_origins;
 mod failing_writes;
 mod large_fields;
@@ -13,6 +14,7 @@ mod log_lines;
 mod meaning;
 mod other_resources;
 mod panicking_hooks;
+mod partitions;
 mod refusals;
 mod slow_readers;
 mod stalled_bodies;

@@ -1,7 +1,6 @@
 //! Responses whose bodies stall or trickle, maybe for the fields of one client's request: others
 //! wait for them no longer than for a call that hangs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -494,98 +493,5 @@ async fn a_body_that_fails_after_its_last_byte_is_only_its_clients() {
             assert!(answers.iter().all(|answer| answer.body == "page"));
             assert_eq!(origin.calls(), 2);
         }
-    }
-}
-
-/// A body that has no end is waited for once, for as long as bodies are collected: from then on each
-/// client has its own at once.
-#[tokio::test(start_paused = true)]
-async fn a_body_without_an_end_is_waited_for_once() {
-    for is_announced in [false, true] {
-        let never = Never::Trickles(SECOND * 4);
-        let origin =
-            Origin::new(
-                move |_: Request<()>| async move { Ok(endless(never, is_announced).await) },
-            );
-        let layer = layer();
-        let service = layer.layer(origin.clone());
-        for (round, most) in [30, 0, 0].into_iter().enumerate() {
-            let begun = Instant::now();
-            let mut heads = JoinSet::new();
-            for _ in 0..20 {
-                let response = service.clone().oneshot(get("/a"));
-                heads.spawn(async move { (response.await.expect("a head"), begun.elapsed()) });
-            }
-            let heads = heads.join_all().await;
-            let took = heads.iter().map(|(_, took)| *took).max();
-            assert_eq!(took, Some(SECOND * most), "round {round}, {is_announced}");
-            drop(heads);
-            sleep(SECOND * 100).await;
-        }
-        assert_eq!(origin.calls(), 60);
-        assert!(layer.handle().stats().refusals.get(Refusal::Endless) > 0);
-    }
-}
-
-/// What has no end for one client's fields is waited for by others as a call that hangs, and they
-/// share one call. Where many different requests had no end, as long.
-#[tokio::test(start_paused = true)]
-async fn bodies_without_an_end_part_no_others() {
-    for requests in [1, 7, 8, 20] {
-        let never = Never::Trickles(SECOND);
-        let origin = Origin::new(move |request: Request<()>| async move {
-            Ok(match request.headers().contains_key("x-odd") {
-                true => endless(never, false).await,
-                false => {
-                    sleep(SECOND * 5).await;
-                    cacheable("page")
-                }
-            })
-        });
-        let service = layer().layer(origin.clone());
-        let mut odd = JoinSet::new();
-        for number in 0..requests {
-            let request = with(get("/a"), "x-odd", &number.to_string());
-            let response = service.clone().oneshot(request);
-            odd.spawn(async move { response.await.expect("a head").collect().await.is_ok() });
-        }
-        sleep(SECOND * 100).await;
-        let (begun, before) = (Instant::now(), origin.calls());
-        let answers = send_all(&service, gets(200)).await;
-        assert!(answers.iter().all(|answer| answer.body == "page"));
-        let took = (origin.calls() - before, begun.elapsed());
-        assert_eq!(took, (1, SECOND * 5), "{requests}");
-        odd.abort_all();
-    }
-}
-
-/// A response with an end that is stored ends what was noted: its key is coalesced as before.
-#[tokio::test(start_paused = true)]
-async fn a_body_with_an_end_makes_others_wait_again() {
-    let has_end = Arc::new(AtomicBool::new(false));
-    let seen = has_end.clone();
-    let origin = Origin::new(move |_: Request<()>| {
-        let has_end = seen.load(Ordering::Relaxed);
-        async move {
-            sleep(SECOND).await;
-            Ok(match has_end {
-                false => endless(Never::Trickles(SECOND), false).await,
-                true => answer(200, &[("cache-control", "max-age=2")], "page"),
-            })
-        }
-    });
-    let service = layer().layer(origin.clone());
-    let head = service.clone().oneshot(get("/a")).await.expect("a head");
-    let reading = tokio::spawn(async move { head.collect().await.is_ok() });
-    sleep(SECOND * 40).await;
-    reading.abort();
-    has_end.store(true, Ordering::Relaxed);
-    // None of these waits: each could be without an end. The next ones do.
-    for calls in [20, 1, 1] {
-        let before = origin.calls();
-        let answers = send_all(&service, gets(20)).await;
-        assert!(answers.iter().all(|answer| answer.body == "page"));
-        assert_eq!(origin.calls() - before, calls);
-        sleep(SECOND * 4).await;
     }
 }

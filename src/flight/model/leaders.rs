@@ -210,7 +210,10 @@ fn one_follower_of_a_refused_flight_leads_the_next_one() {
             let followers = [follow_and_wait(&flights), follow_and_wait(&flights)];
             match is_exempt {
                 true => leader.exempt(),
-                false => leader.close_with(FlightOutcome::Refused(RequestKind::WithCookies)),
+                false => leader.close_with(FlightOutcome::Refused {
+                    kind: RequestKind::WithCookies,
+                    is_private: false,
+                }),
             }
             followers.map(assert_outcome);
             let leaving = thread::spawn(move || drop(leader));

@@ -337,10 +337,13 @@ fn a_leader_dropped_without_an_outcome_leaves_the_flight_vacant() {
 
     let leader = lead(&flights, 1, 0);
     let follower = follow(&flights);
-    leader.publish(FlightOutcome::Refused(RequestKind::Plain));
+    leader.publish(FlightOutcome::Refused {
+        kind: RequestKind::Plain,
+        is_private: false,
+    });
     drop(leader);
     let outcome = Stepped::new(follower.wait()).poll();
-    let Some((FlightOutcome::Refused(kind), _)) = outcome else {
+    let Some((FlightOutcome::Refused { kind, .. }, _)) = outcome else {
         panic!("the first outcome counts");
     };
     assert_eq!(kind, RequestKind::Plain);
@@ -359,7 +362,10 @@ fn an_exempt_leader_leaves_the_flight_and_no_lookup_is_outdated() {
     assert_eq!(flights.len(), 0);
     assert_eq!(flights.completed_fills(&leader.key()), completed_fills);
     // Only the first outcome counts.
-    leader.close_with(FlightOutcome::Refused(RequestKind::Plain));
+    leader.close_with(FlightOutcome::Refused {
+        kind: RequestKind::Plain,
+        is_private: false,
+    });
     assert_eq!(flights.len(), 0);
 }
 
@@ -376,7 +382,13 @@ impl std::task::Wake for Listed {
 #[test]
 fn the_follower_in_the_middle_is_the_first_to_take_over() {
     for (outcome, expected) in [
-        (FlightOutcome::Refused(RequestKind::Plain), [2, 3, 4, 0, 1]),
+        (
+            FlightOutcome::Refused {
+                kind: RequestKind::Plain,
+                is_private: false,
+            },
+            [2, 3, 4, 0, 1],
+        ),
         (FlightOutcome::Shared(Arc::default()), [0, 1, 2, 3, 4]),
     ] {
         let flights = Flights::default();

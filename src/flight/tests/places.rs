@@ -134,7 +134,10 @@ fn a_refusal_in_a_place_ends_the_pacing() {
         panic!("it has a place");
     };
     let _ = leader.begin_call(at(0));
-    leader.close_with(FlightOutcome::Refused(RequestKind::Plain));
+    leader.close_with(FlightOutcome::Refused {
+        kind: RequestKind::Plain,
+        is_private: false,
+    });
     assert_eq!(ask(&mut places[2]), Poll::Ready(false));
     assert_eq!(ask(&mut places[3]), Poll::Ready(false));
     assert!(matches!(enter_other(&flights), Entered::Leader(_)));

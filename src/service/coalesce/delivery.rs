@@ -184,8 +184,9 @@ impl<F> Drop for OpenStream<F> {
             // Its body is whole, stored or not.
             (Some(leader), _) if leader.has_outcome() => leader.close_whole(),
             // As one whose head tells its length: each client has it for itself.
-            (Some(leader), Some(Refusal::TooLarge | Refusal::Endless)) => {
-                leader.close_with(FlightOutcome::Refused(self.kind));
+            (Some(leader), Some(Refusal::TooLarge)) => {
+                let (kind, is_private) = (self.kind, false);
+                leader.close_with(FlightOutcome::Refused { kind, is_private });
             }
             (Some(leader), _) => leader.close(),
         }

@@ -286,11 +286,13 @@ fn use_outcome<B: Backend, Res>(
             }
         }
         // The stored response may not be used without validation either.
-        FlightOutcome::Refused(kind) if kind == outgoing.kind && fill.miss.needs_validation() => {
+        FlightOutcome::Refused { kind, .. }
+            if kind == outgoing.kind && fill.miss.needs_validation() =>
+        {
             return Some(JoinOutcome::Calls(Caller::Alone(member.place.take())));
         }
-        FlightOutcome::Refused(kind) if kind == outgoing.kind => member.note_lost_flight(),
-        FlightOutcome::Refused(kind) => member.note_refused_kind(kind),
+        FlightOutcome::Refused { kind, .. } if kind == outgoing.kind => member.note_lost_flight(),
+        FlightOutcome::Refused { kind, .. } => member.note_refused_kind(kind),
         FlightOutcome::Exempt => member.note_exempt_flight(),
         FlightOutcome::Vacant => member.note_failed_flight(),
     }

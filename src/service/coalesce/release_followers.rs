@@ -60,8 +60,17 @@ pub(crate) fn release_followers<F>(
     }
     leader.close_with(match is_transient(status) {
         true => FlightOutcome::Vacant,
-        false => FlightOutcome::Refused(kind),
+        false => FlightOutcome::Refused {
+            kind,
+            is_private: is_private(refusal),
+        },
     });
+}
+
+/// Whether a response is refused because it is for one client.
+fn is_private(refusal: Refusal) -> bool {
+    use Refusal::{Cookie, Credentials, Private, SetCookie};
+    matches!(refusal, Private | Credentials | Cookie | SetCookie)
 }
 
 /// Whether a status says nothing about the responses that come after it.

@@ -241,7 +241,10 @@ async fn wait_for_predecessor<B: Backend>(
     leader: &Leader<B::Fence, SharedHead>,
     outgoing: &OutgoingRequest,
 ) {
-    let Some(FlightOutcome::Refused(kind)) = leader.wait_for_predecessor().await else {
+    let Some(refused) = leader.wait_for_predecessor().await else {
+        return;
+    };
+    let FlightOutcome::Refused { kind, .. } = refused else {
         return;
     };
     let uncacheable = &state.shared.coalescing.uncacheable;
@@ -249,6 +252,6 @@ async fn wait_for_predecessor<B: Backend>(
     let request = || state.digest_of(&outgoing.headers);
     if kind == outgoing.kind && uncacheable.contains(key, state.now(), request) {
         // The response to this call will not be shareable either.
-        leader.close_with(FlightOutcome::Refused(kind));
+        leader.close_with(refused);
     }
 }

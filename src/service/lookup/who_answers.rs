@@ -122,7 +122,8 @@ async fn look_for_parts<B: Backend>(
     Some(CacheAnswer::Hit(hit))
 }
 
-/// Whether a public response is expected to be refused.
+/// Whether a public response is expected to be refused: that to a request with the same fields was.
+/// Many different ones a single client may have sent.
 fn expects_refusal<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
@@ -133,5 +134,5 @@ fn expects_refusal<B: Backend>(
     let asked = (&fill.miss.lookup_key, kind);
     let digest = || state.digest_of(headers);
     fill.miss.stored_response().is_none()
-        && uncacheable.expected(asked, state.now(), digest, false) != ExpectedRefusal::No
+        && uncacheable.expected(asked, state.now(), digest, false) == ExpectedRefusal::Alike
 }

@@ -100,11 +100,13 @@ impl<F: Clone> FlightMember<F> {
         }
     }
 
-    /// The time that it still waits for responses of others, whose bodies may have no end: none
-    /// where that of a request with the same fields had none, and the time of one call where those
-    /// of many different requests had none. A single client may have sent these.
+    /// The time that it still waits for responses of others, whose bodies may have no end.
+    ///
+    /// None where that of a request with the same fields had none. Where those of many different
+    /// requests had none, which a single client may have sent, the time of one call: from then on it
+    /// waits for a place, and calls in turn.
     fn patience_with_endless<B: Backend>(
-        &self,
+        &mut self,
         state: &LayerState<B>,
         outgoing: &OutgoingRequest,
         now: Moment,
@@ -113,13 +115,18 @@ impl<F: Clone> FlightMember<F> {
         let request = || state.digest_of(&outgoing.headers);
         let key = NotedKey::new(&self.key, outgoing.kind);
         match uncacheable.expected_endless(key, now, request) {
-            ExpectedRefusal::No => Duration::MAX,
-            ExpectedRefusal::OfMany => {
+            ExpectedRefusal::Alike => Duration::ZERO,
+            ExpectedRefusal::OfMany if !self.is_impatient => {
                 let limits = &state.config.coalesce;
                 let waited = now.since(self.began);
-                limits.coalesce_takeover_timeout.saturating_sub(waited)
+                let left = limits.coalesce_takeover_timeout.saturating_sub(waited);
+                if left.is_zero() {
+                    (self.is_impatient, self.is_time_up) = (true, true);
+                    return Duration::MAX;
+                }
+                left
             }
-            ExpectedRefusal::Alike => Duration::ZERO,
+            ExpectedRefusal::No | ExpectedRefusal::OfMany => Duration::MAX,
         }
     }
 

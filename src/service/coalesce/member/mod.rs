@@ -46,6 +46,8 @@ pub(crate) struct FlightMember<F> {
     pub(super) was_slow: bool,
     /// Whether it has waited for as long as it may.
     pub(super) is_time_up: bool,
+    /// Whether it has waited enough for bodies that may have no end.
+    is_impatient: bool,
     /// Its place among the paced calls of the key, once it has one.
     pub(super) place: Option<Box<Place<F, SharedHead>>>,
     /// Whether others wait to learn if the response that it was woken for is of use.
@@ -96,9 +98,10 @@ pub(crate) enum Waited<F> {
 }
 
 impl<F> Waited<F> {
-    /// Whether the response of the flight is not for its followers.
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(self, Self::Outcome(end) if matches!(end.outcome, FlightOutcome::Refused(_)))
+    /// Whether the response of the flight is for its leader's client alone.
+    pub(super) fn is_private(&self) -> bool {
+        let private = |outcome: &FlightOutcome<_>| matches!(outcome, FlightOutcome::Refused { is_private, .. } if *is_private);
+        matches!(self, Self::Outcome(end) if private(&end.outcome))
     }
 }
 
@@ -124,6 +127,7 @@ impl<F: Clone> FlightMember<F> {
             failed_calls: 0,
             was_slow: false,
             is_time_up: false,
+            is_impatient: false,
             place: None,
             looks_for_others: false,
             lookups_left: MAX_LOOKUPS,
@@ -257,8 +261,8 @@ impl<F: Clone> FlightMember<F> {
         followed.map_or(Waited::TimedOut, Waited::Outcome)
     }
 
-    /// [Waits](Self::wait); if the response turns out to be refused, the request goes on in its
-    /// partition.
+    /// [Waits](Self::wait); if the response turns out to be for its leader's client alone, as the one
+    /// before was, the request goes on in its partition. One alone may be due to an odd request.
     pub(super) async fn wait_or_turn<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
@@ -267,7 +271,9 @@ impl<F: Clone> FlightMember<F> {
         outgoing: &OutgoingRequest,
     ) -> Waited<F> {
         let waited = self.wait(state, timeout).await;
-        match waited.is_refused() && self.turn_private(state, fill, outgoing) {
+        let is_second = self.flights_left < MAX_FLIGHTS;
+        let turns = is_second && waited.is_private();
+        match turns && self.turn_private(state, fill, outgoing) {
             true => Waited::RetryLookup,
             false => waited,
         }
