@@ -10,8 +10,8 @@
 //!
 //! If the inner service is slow for all, short refreshes are of no use. So there is one at a time of
 //! a key, and few of all keys; and more of keys for which one has brought a response: it shows that
-//! the others hang for their fields. If many bring none, they may have ended too soon: some of the
-//! next ones have more time.
+//! the others hang for their fields, and the more of these come, the more there are at once. If many
+//! bring none, they may have ended too soon: some of the next ones have more time.
 //!
 //! Knows keys, kinds of requests and times. Start at [`ShortRefreshTable::limits`].
 
@@ -70,8 +70,15 @@ const MAX_PROVEN: usize = 64;
 const WELL_TTL: Duration = Duration::from_secs(2);
 /// The longest time that such a response may have taken.
 const WELL_COST: Duration = Duration::from_secs(1);
-/// The number of short refreshes at once where one has helped.
-const MAX_AT_ONCE: usize = 4;
+/// The number of short refreshes without a response after which there are twice as many at once,
+/// where one has helped.
+const TRIES_TO_DOUBLE: u32 = 8;
+/// The next short refresh waits for one of so many parts of the time of one, also if that has ended
+/// sooner.
+const PAUSES: usize = 4;
+/// The number of short refreshes without a response, followed by a long one that brings it, after
+/// which they are known to be of no use.
+const USELESS_TRIES: u32 = 128;
 /// The time for which a short refresh that has brought a response speaks for others.
 const HELPED_TTL: Duration = Duration::from_secs(60 * 60);
 
@@ -99,7 +106,11 @@ impl Entry {
     fn limits(&self, now: Moment) -> ShortRefreshLimits {
         let is_proven = self.is_proven(now);
         let (at_once, least) = match is_proven {
-            true => (MAX_AT_ONCE, Duration::from_millis(500)),
+            // Twice as many after each few of no use: most requests may be those that hang.
+            true => (
+                4 << (self.tries / TRIES_TO_DOUBLE).min(3),
+                Duration::from_millis(500),
+            ),
             false if self.tries >= ENOUGH_TRIES => (2, Duration::from_secs(1)),
             false => (1, Duration::from_secs(1)),
         };
@@ -122,7 +133,7 @@ impl Entry {
     fn note_stored(&mut self, is_short: bool, now: Moment, cost: Duration) {
         if is_short {
             self.helped = Some(now);
-        } else if self.tries >= ENOUGH_TRIES {
+        } else if self.tries >= USELESS_TRIES {
             // Many were of no use before a long one brought a response.
             self.helped = None;
         }
@@ -183,7 +194,7 @@ impl ShortRefreshTable {
         let limits = self.with_entry(key, |entry| {
             let limits = entry.limits(now);
             // Also after one that has ended sooner.
-            let pause = limits.timeout / MAX_AT_ONCE as u32;
+            let pause = limits.timeout / limits.at_once.max(PAUSES) as u32;
             let rests = entry.tries > 0 && now.since(entry.used) < pause;
             (!rests).then_some(limits)
         });
@@ -319,7 +330,14 @@ mod tests {
         stored(true, 4000);
         stored(false, 4000);
         assert_eq!(limits(&table, 4000), Some((4, 500)));
-        try_in_vain(&table, 32);
+        for (tries, at_once) in [(7, 4), (1, 8), (8, 16), (8, 32), (100, 32)] {
+            try_in_vain(&table, tries);
+            let found = limits(&table, 4000).map(|(at_once, _)| at_once);
+            assert_eq!(found, Some(at_once));
+        }
+        stored(false, 4000);
+        assert_eq!(limits(&table, 4000), Some((4, 500)));
+        try_in_vain(&table, 128);
         stored(false, 4000);
         assert_eq!(limits(&table, 4000), Some((1, 1000)), "of no use any more");
         let of_others = table.limits((&path, WithCookies), COST, at(1));

@@ -21,8 +21,9 @@ fn hangs(request: &Request<()>) -> bool {
     request.headers().contains_key("x-slow") || request.headers().values().any(is_slow)
 }
 
-/// A page that tells when it was made, fresh for a second. Requests that [hang](hangs) get none.
-fn hanging(begun: Instant) -> (Origin, Arc<AtomicUsize>) {
+/// A page that tells when it was made, fresh for a second, and takes this long. Requests that
+/// [hang](hangs) get none.
+fn hanging(begun: Instant, cost: Duration) -> (Origin, Arc<AtomicUsize>) {
     let hanging = Arc::new(AtomicUsize::new(0));
     let counted = hanging.clone();
     let origin = Origin::new(move |request: Request<()>| {
@@ -32,7 +33,7 @@ fn hanging(begun: Instant) -> (Origin, Arc<AtomicUsize>) {
                 counted.fetch_add(1, Ordering::SeqCst);
                 sleep(3600 * SECOND).await;
             }
-            sleep(SLOW).await;
+            sleep(cost).await;
             let directives = "public, max-age=1, stale-while-revalidate=86400";
             let made = begun.elapsed().as_millis().to_string();
             Ok(answer(200, &[("cache-control", directives)], made))
@@ -58,7 +59,7 @@ async fn ages(
     (pause, patience): (u64, Duration),
     honest_pause: u64,
 ) -> Ages {
-    ages_of(traced, honest_pause, stranger, (pause, patience)).await
+    ages_of(traced, honest_pause, stranger, (pause, patience), SLOW).await
 }
 
 fn traced(number: usize) -> Request<()> {
@@ -72,9 +73,10 @@ async fn ages_of(
     honest_pause: u64,
     stranger: impl Fn(usize) -> Request<()> + Send + 'static,
     (pause, patience): (u64, Duration),
+    cost: Duration,
 ) -> Ages {
     let begun = Instant::now();
-    let (origin, hanging) = hanging(begun);
+    let (origin, hanging) = hanging(begun, cost);
     let service = layer().layer(origin.clone());
     send(&service, honest(0)).await;
     let attack = {
@@ -140,6 +142,17 @@ async fn a_stranger_that_sends_most_keeps_nothing_stale() {
     }
 }
 
+/// A slower page needs more time for each try, so there are more at once.
+#[tokio::test(start_paused = true)]
+async fn a_slower_page_beside_a_stranger_that_sends_most_is_refreshed() {
+    for (cost, mean, oldest) in [(SLOW, 4, 15), (MS * 500, 10, 40)] {
+        let got = ages_of(traced, 1000, slow, (50, FOR_EVER), cost).await;
+        println!("the page takes {cost:?}: {got:?}");
+        assert!(got.mean <= mean * SECOND, "{cost:?}: {got:?}");
+        assert!(got.oldest <= oldest * SECOND, "{cost:?}: {got:?}");
+    }
+}
+
 /// All have cookies of their own, or credentials.
 #[tokio::test(start_paused = true)]
 async fn a_stranger_with_cookies_keeps_nothing_stale() {
@@ -147,10 +160,10 @@ async fn a_stranger_with_cookies_keeps_nothing_stale() {
         let honest = move |number: usize| with(traced(number), name, &format!("s={number}"));
         let own = move |number| with(slow(number), name, &format!("t={number}"));
         let in_field = move |number| with(get("/a"), name, &format!("slow={number}"));
-        let got = ages_of(honest, 10_000, own, (50, FOR_EVER)).await;
+        let got = ages_of(honest, 10_000, own, (50, FOR_EVER), SLOW).await;
         println!("{name}, own field: {got:?}");
         assert!(got.mean <= 100 * SECOND, "{name}: {got:?}");
-        let got = ages_of(honest, 10_000, in_field, (50, FOR_EVER)).await;
+        let got = ages_of(honest, 10_000, in_field, (50, FOR_EVER), SLOW).await;
         println!("{name}, its value: {got:?}");
         assert!(got.mean <= 100 * SECOND, "{name}: {got:?}");
     }
