@@ -155,18 +155,14 @@ fn answered_inside() -> Vec<(String, u16)> {
         (request("OPTIONS", "/a", ""), 200),
         (request("BREW", "/a", ""), 200),
         (
-            format!(
-                "{}{}",
-                request("PUT", "/a", "").trim_end(),
-                format!("\r\n{}", body("x"))
-            ),
+            format!("{}\r\n{}", request("PUT", "/a", "").trim_end(), body("x")),
             200,
         ),
         (
             format!(
-                "{}{}",
+                "{}\r\n{}",
                 request("POST", "/500", "").trim_end(),
-                format!("\r\n{}", body("x"))
+                body("x")
             ),
             500,
         ),
