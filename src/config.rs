@@ -4,6 +4,7 @@
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
 mod coalesce_options;
+mod compress_options;
 mod content_options;
 #[cfg(all(test, feature = "serde"))]
 mod described;
@@ -14,6 +15,7 @@ mod stacked;
 pub(crate) mod work_span;
 
 use std::any::Any;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,9 +23,11 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap, Uri, request, response};
 
 pub(crate) use self::coalesce_options::CoalesceOptions;
+pub(crate) use self::compress_options::CompressOptions;
 pub(crate) use self::group_options::GroupOptions;
 pub(crate) use self::routes::BeforeRouting;
 use crate::clock::{Clock, SystemClock};
+use crate::error::causes::WithCauses;
 use crate::error::panics::{Panicked, catch};
 use crate::key::canonical::cookies::CookieLines;
 use crate::key::{Authority, QueryRules, Sites};
@@ -37,7 +41,8 @@ use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
 use crate::semantics::reason::{Refusal, WriteOutcome};
 use crate::semantics::request_kind::CredentialFields;
-use crate::stats::{OriginLoad, OriginMonitor};
+use crate::shares::ClientId;
+use crate::stats::{OriginLoad, OriginMonitor, known_error};
 use crate::write_info::WriteInfo;
 
 use self::hook::{HookSubject, KeyHook};
@@ -58,6 +63,9 @@ pub(crate) type ClassifyWrite =
 /// Returns the id of the client that a request is from.
 pub(crate) type PrivateBy =
     dyn Fn(&request::Parts) -> Result<Option<Vec<u8>>, Panicked> + Send + Sync;
+/// Returns the client that a request is from, for a digest with this secret.
+pub(crate) type ClientBy =
+    dyn Fn(&request::Parts, &RandomState) -> Result<Option<ClientId>, Panicked> + Send + Sync;
 pub(crate) type AlsoInvalidate =
     dyn Fn(&WriteInfo<'_>) -> Result<Vec<String>, Panicked> + Send + Sync;
 
@@ -120,9 +128,13 @@ pub(crate) struct Config {
     pub(crate) max_detached_writes: usize,
 
     pub(crate) coalesce: CoalesceOptions,
+    /// `None`: the clients of requests are not known.
+    pub(crate) client_by: Option<Arc<ClientBy>>,
+    pub(crate) compress: CompressOptions,
 
     pub(crate) stale: StaleRules,
     pub(crate) failure_backoff: Duration,
+    pub(crate) max_refreshes: usize,
     /// The `beta` of XFetch; `None` refreshes nothing early.
     pub(crate) early_refresh: Option<f64>,
 
@@ -202,12 +214,11 @@ impl Default for Config {
             detached_write_timeout: Duration::from_secs(60),
             max_detached_writes: 4096,
             coalesce: CoalesceOptions::default(),
-            stale: StaleRules {
-                if_unreachable: Duration::from_secs(60),
-                validation: Duration::from_secs(60 * 60),
-                ..StaleRules::default()
-            },
+            client_by: None,
+            compress: CompressOptions::default(),
+            stale: default_stale(),
             failure_backoff: Duration::from_secs(5),
+            max_refreshes: 256,
             early_refresh: None,
             origin_monitor: None,
             log_query: false,
@@ -216,6 +227,15 @@ impl Default for Config {
             clock: Arc::new(SystemClock),
             random: Arc::new(SeededRandom::default()),
         }
+    }
+}
+
+/// How stale responses may be without a word of the origin's.
+fn default_stale() -> StaleRules {
+    StaleRules {
+        if_unreachable: Duration::from_secs(60),
+        validation: Duration::from_secs(60 * 60),
+        ..StaleRules::default()
     }
 }
 
@@ -312,6 +332,15 @@ impl Config {
     pub(crate) fn is_overload(&self, error: &dyn Any) -> bool {
         let monitor = self.origin_monitor.as_ref();
         monitor.is_some_and(|monitor| catch(|| monitor.is_overload(error)) == Ok(true))
+    }
+
+    /// Returns an error of the inner service with its causes, as far as its type is known.
+    pub(crate) fn text_of(&self, error: &dyn Any) -> Option<String> {
+        let known = || match &self.origin_monitor {
+            Some(monitor) => monitor.as_error(error),
+            None => known_error(error),
+        };
+        catch(|| known().map(|error| WithCauses(error).to_string())).ok()?
     }
 
     /// Returns the name for `Cache-Status`; `None` if the field is not added.

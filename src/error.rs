@@ -1,5 +1,6 @@
 //! The error types of bodies, and the panics of foreign code as errors.
 
+pub(crate) mod causes;
 pub(crate) mod panics;
 
 use std::any::Any;

@@ -51,6 +51,7 @@
 //!   `RedisBackend` (feature `redis`) for several that share one cache,
 //!   [`Guarded`](backend::Guarded) for timeouts and a circuit breaker around a remote one, and the
 //!   contract for your own.
+//! * `CacheLayer::compress` (feature `compress`) compresses stored responses once.
 //! * [`key`] decides which requests share a stored response.
 //! * `proxy` (feature `proxy`) forwards to an HTTP origin; with a server around it this is a
 //!   caching reverse proxy, as in `examples/proxy`.
@@ -105,7 +106,8 @@
 //!   cache has an unknown outcome and therefore invalidates its resource. To avoid that, shed
 //!   writes outside of the cache.
 //! * Compression, so that compressed bytes are stored. Outside, every hit would be compressed
-//!   again.
+//!   again. Better is `CacheLayer::compress` (feature `compress`) and no layer for it: one response
+//!   is stored for all clients, and each form of it is made once.
 //!
 //! Place *outside* of the cache every layer that changes a response for one client. Such a layer
 //! must remove `Range` from the request if it changes the bytes of a body, because the cache cuts
@@ -243,6 +245,7 @@ pub mod random;
 mod request_body;
 mod semantics;
 mod service;
+mod shares;
 mod state;
 pub mod stats;
 mod sync;
@@ -262,6 +265,8 @@ pub use policy::CachePolicy;
 pub use request_body::RequestContent;
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
+#[cfg(feature = "compress")]
+pub use semantics::content_coding::Coding;
 pub use semantics::freshness::Ttl;
 pub use semantics::reason::WriteOutcome;
 pub use semantics::request_kind::DEFAULT_CREDENTIAL_FIELDS;

@@ -1,5 +1,5 @@
 //! Request bodies by type: the cache sends a request once more without the body that the first call
-//! took, and reads the content of a QUERY.
+//! took, reads the content of a QUERY, and shares no response to content that no key has.
 //!
 //! Each kind of service has a body type of its own, which need be neither `Default` nor `Clone`. How
 //! one is made is found by its type when a request is read by its content, or when a miss calls the
@@ -7,6 +7,7 @@
 
 mod collect;
 mod content;
+mod has_content;
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use http_body_util::{BodyExt, Empty, Full};
 pub(crate) use self::collect::{Collected, collect};
 pub(crate) use self::content::AnyBody;
 pub use self::content::RequestContent;
+use self::has_content::has_content;
 use crate::error::BoxError;
 
 /// The functions of one body type that the application adds, or those that are known.
@@ -36,10 +38,23 @@ pub(crate) struct RequestBodies {
     conversions: Functions,
 }
 
-/// How a body of a type is read by the cache, and made of what was read.
+/// How a body of a type is asked and read by the cache, and made of what was read.
 pub(crate) struct Conversion<T> {
+    /// Whether it has content, or content that may still come.
+    has_content: fn(&T) -> bool,
     pub(crate) read: fn(T) -> AnyBody,
     pub(crate) make: fn(RequestContent) -> T,
+}
+
+impl<T: Body> Conversion<T> {
+    fn of_body(read: fn(T) -> AnyBody, make: fn(RequestContent) -> T) -> Self {
+        let has_content = |body: &T| !body.is_end_stream();
+        Self {
+            has_content,
+            read,
+            make,
+        }
+    }
 }
 
 /// How an empty body of a type is made.
@@ -77,7 +92,29 @@ impl RequestBodies {
         T: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let read = |body: T| body.map_err(Into::into).boxed_unsync();
-        add(&mut self.conversions, Conversion { read, make });
+        add(&mut self.conversions, Conversion::of_body(read, make));
+    }
+
+    /// Whether a body is known to have content, or content that may still come.
+    pub(crate) fn has_content<T: 'static>(&self, body: &T) -> bool {
+        self.ask(body).unwrap_or(false)
+    }
+
+    /// A body without the content that it may have. A type that cannot be asked has an empty body in
+    /// its place; it stays as it is where no function makes one.
+    pub(crate) fn without_content<T: 'static>(&self, body: T) -> T {
+        match (self.ask(&body), find::<fn() -> T>(&self.empty)) {
+            (None, Some(make)) => make(),
+            _ => body,
+        }
+    }
+
+    /// Whether a body has content, if its type can be asked.
+    fn ask<T: 'static>(&self, body: &T) -> Option<bool> {
+        match self.conversion::<T>() {
+            Some(conversion) => Some((conversion.has_content)(body)),
+            None => has_content(body),
+        }
     }
 
     /// How an empty body of a type is made, if that is known.
@@ -162,14 +199,15 @@ fn as_function<M: 'static, T: 'static>(make: fn() -> M) -> Option<fn() -> T> {
 /// The conversion of a common type.
 fn built_in_conversion<T: 'static>() -> Option<Conversion<T>> {
     let none = Conversion {
+        has_content: |()| false,
         read: |()| AnyBody::new(RequestContent::empty()),
         make: |_| (),
     };
-    let full = Conversion {
-        read: |body: Full<Bytes>| body.map_err(|never| match never {}).boxed_unsync(),
+    let full = Conversion::of_body(
+        |body: Full<Bytes>| body.map_err(|never| match never {}).boxed_unsync(),
         // A body of this type has one frame: nothing is behind the first bytes.
-        make: |content| Full::new(content.into_first_bytes()),
-    };
+        |content| Full::new(content.into_first_bytes()),
+    );
     as_conversion(none)
         .or_else(|| as_conversion(full))
         .or_else(boxed_content::<T, Infallible>)
@@ -185,27 +223,22 @@ fn boxed_content<T: 'static, E: Error + Send + Sync + 'static>() -> Option<Conve
             .downcast()
             .expect("an error of the body that was read")
     }
-    let shared = Conversion::<BoxBody<Bytes, E>> {
-        read: |body| body.map_err(BoxError::from).boxed_unsync(),
-        make: |content| content.map_err(own).boxed(),
-    };
-    let unshared = Conversion::<UnsyncBoxBody<Bytes, E>> {
-        read: |body| body.map_err(BoxError::from).boxed_unsync(),
-        make: |content| content.map_err(own).boxed_unsync(),
-    };
+    let shared = Conversion::<BoxBody<Bytes, E>>::of_body(
+        |body| body.map_err(BoxError::from).boxed_unsync(),
+        |content| content.map_err(own).boxed(),
+    );
+    let unshared = Conversion::<UnsyncBoxBody<Bytes, E>>::of_body(
+        |body| body.map_err(BoxError::from).boxed_unsync(),
+        |content| content.map_err(own).boxed_unsync(),
+    );
     as_conversion(shared).or_else(|| as_conversion(unshared))
 }
 
 /// The conversion of a boxed body with any error.
 fn boxed_any<T: 'static>() -> Option<Conversion<T>> {
-    let shared = Conversion::<BoxBody<Bytes, BoxError>> {
-        read: BodyExt::boxed_unsync,
-        make: BodyExt::boxed,
-    };
-    let unshared = Conversion::<AnyBody> {
-        read: |body| body,
-        make: BodyExt::boxed_unsync,
-    };
+    let shared =
+        Conversion::<BoxBody<Bytes, BoxError>>::of_body(BodyExt::boxed_unsync, BodyExt::boxed);
+    let unshared = Conversion::<AnyBody>::of_body(|body| body, BodyExt::boxed_unsync);
     as_conversion(shared).or_else(|| as_conversion(unshared))
 }
 
@@ -213,10 +246,7 @@ fn boxed_any<T: 'static>() -> Option<Conversion<T>> {
 #[cfg(feature = "proxy")]
 fn hyper_content<T: 'static>() -> Option<Conversion<T>> {
     type Canonical = http_body_util::Either<hyper::body::Incoming, RequestContent>;
-    let canonical = Conversion::<Canonical> {
-        read: |body| body.boxed_unsync(),
-        make: Canonical::Right,
-    };
+    let canonical = Conversion::<Canonical>::of_body(|body| body.boxed_unsync(), Canonical::Right);
     as_conversion(canonical).or_else(boxed_content::<T, hyper::Error>)
 }
 
@@ -269,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn types_that_are_known_say_whether_they_have_content_and_others_lose_it() {
+        let mut bodies = RequestBodies::default();
+        let none = RequestBodies::default();
+        assert!(!none.has_content(&()) && !none.has_content(&Bytes::new()));
+        assert!(none.has_content(&vec![1_u8]) && none.has_content(&String::from("a")));
+        assert!(!none.has_content(&Full::<Bytes>::default()));
+        let full = || Full::new(Bytes::from_static(b"a"));
+        assert!(none.has_content(&full()));
+        let boxed = full().map_err(BoxError::from).boxed_unsync();
+        assert!(none.has_content(&boxed));
+        assert_eq!(none.without_content(String::from("a")), "a", "it is asked");
+
+        assert!(!none.has_content(&Foreign(7)));
+        assert_eq!(none.without_content(Foreign(7)), Foreign(7));
+        bodies.add_empty(|| Foreign(0));
+        assert_eq!(bodies.without_content(Foreign(7)), Foreign(0));
+    }
+
+    #[test]
     fn a_type_whose_bodies_are_made_of_content_has_an_empty_body_too() {
         struct Own(AnyBody);
         impl Body for Own {
@@ -281,10 +330,19 @@ mod tests {
             ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
                 std::pin::Pin::new(&mut self.0).poll_frame(cx)
             }
+
+            fn is_end_stream(&self) -> bool {
+                self.0.is_end_stream()
+            }
         }
         let mut bodies = RequestBodies::default();
         assert!(bodies.conversion::<Own>().is_none());
         bodies.add(|content| Own(content.boxed_unsync()));
+        let own = |text: &'static str| {
+            let content = Full::new(Bytes::from_static(text.as_bytes()));
+            Own(content.map_err(BoxError::from).boxed_unsync())
+        };
+        assert!(bodies.has_content(&own("a")) && !bodies.has_content(&own("")));
         assert!(bodies.conversion::<Own>().is_some() && bodies.empty::<Own>().is_some());
     }
 }

@@ -37,6 +37,11 @@ impl Address {
         let expected = || format!("expected http://HOST:PORT, not {url}");
         let uri: Uri = url.parse().map_err(|_| expected())?;
         let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
+        // Its requests have no credentials: a user name and a password would only be printed.
+        let plain = plain
+            && !uri
+                .authority()
+                .is_some_and(|one| one.as_str().contains('@'));
         let authority = uri.authority().filter(|_| plain && uri.query().is_none());
         let authority = authority.ok_or_else(expected)?.to_string();
         let port = uri.port().map_or(":80", |_| "");

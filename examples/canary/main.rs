@@ -32,6 +32,8 @@
 //! Several instances with separate memories (`--backend memory`) are stale by nature: start them
 //! yourself and pass them with `--url` to see a run fail.
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 #[path = "../common/banner.rs"]
 mod banner;
 mod client;
@@ -42,6 +44,8 @@ mod options;
 mod process;
 mod product;
 mod progress;
+#[path = "../common/public_text.rs"]
+mod public_text;
 #[path = "../common/quantity.rs"]
 #[allow(dead_code, reason = "no flag here is a size")]
 mod quantity;
@@ -70,10 +74,7 @@ async fn main() -> ExitCode {
             report.print(options.json);
             ExitCode::from(u8::from(!report.passed()))
         }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => public_text::fail(error),
     }
 }
 

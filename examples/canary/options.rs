@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 
+use crate::arguments;
 use crate::client::Address;
 use crate::quantity;
 
@@ -103,10 +103,9 @@ pub enum WriteStrategy {
 impl Options {
     /// Parses the command line. Exits with an error if flags contradict each other.
     pub fn parse_and_check() -> Self {
-        let options = Self::parse();
+        let options: Self = arguments::parse();
         if let Err(message) = options.check() {
-            let kind = ErrorKind::ArgumentConflict;
-            Self::command().error(kind, message).exit();
+            arguments::conflict::<Self>(message);
         }
         options
     }

@@ -18,7 +18,8 @@ pub struct AdminOptions {
     pub admin: Option<String>,
 
     /// File with the token that invalidation needs, and reading from other machines: at least 16
-    /// letters and digits. Without one nothing can be invalidated
+    /// letters and digits. Without one nothing can be invalidated. SIGHUP makes the proxy read it
+    /// again
     #[arg(long, value_name = "FILE", requires = "admin", verbatim_doc_comment)]
     pub admin_token_file: Option<PathBuf>,
 
@@ -109,6 +110,22 @@ fn read_token(file: &Path) -> Result<String, String> {
 }
 
 impl AdminAccess {
+    /// Reads the token of a service again, and sets it there. With an error, both stay as they are.
+    #[allow(dead_code, reason = "not all programs read something again")]
+    pub fn read_token_again(
+        &mut self,
+        options: &AdminOptions,
+        admin: Admin,
+    ) -> Result<Option<Admin>, String> {
+        let token = options.token()?;
+        if token == self.token {
+            return Ok(None);
+        }
+        let admin = with_token(admin, token.as_deref())?;
+        self.token = token;
+        Ok(Some(admin))
+    }
+
     /// The service for the cache of a handle.
     pub fn service<B: Backend>(&self, cache: CacheHandle<B>) -> Result<Admin, String> {
         let mut admin = Admin::new(cache)
@@ -117,10 +134,14 @@ impl AdminAccess {
         if let Some(port) = self.port {
             admin = admin.port(port);
         }
-        let Some(token) = &self.token else {
-            return Ok(admin);
-        };
-        let admin = admin.try_token(token);
-        admin.map_err(|error| format!("--admin-token-file: {error}"))
+        with_token(admin, self.token.as_deref())
     }
+}
+
+fn with_token(admin: Admin, token: Option<&str>) -> Result<Admin, String> {
+    let Some(token) = token else {
+        return Ok(admin);
+    };
+    let admin = admin.try_token(token);
+    admin.map_err(|error| format!("--admin-token-file: {error}"))
 }

@@ -1,5 +1,6 @@
 //! The log, on stderr.
 
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -47,6 +48,16 @@ pub fn log_to_stderr(options: LogOptions, default_filter: &str) -> LogGuard {
         LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
     }
     guard
+}
+
+/// The text of an error with those of its causes: a log of JSON shows the text of an error alone.
+#[allow(dead_code, reason = "not all programs log errors with causes")]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Does something before and after a line is written.

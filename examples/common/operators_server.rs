@@ -57,6 +57,12 @@ impl OperatorsServer {
         *self.lock() = ready_until(&self.is_stopping, service);
     }
 
+    /// The service that answers now.
+    #[allow(dead_code, reason = "not all programs read their options again")]
+    pub fn service(&self) -> Admin {
+        self.lock().clone()
+    }
+
     /// Serves until the returned value is dropped. From the signal on, the program is not ready.
     pub fn serve(self, listener: TcpListener, mut signal: ShutdownSignal) -> AbortOnDropHandle<()> {
         let is_stopping = self.is_stopping.clone();

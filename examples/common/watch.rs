@@ -30,7 +30,9 @@ impl Watch {
         let watch = Arc::new(Self {
             times: Mutex::new(times),
         });
-        tokio::spawn(watch.clone().write_lines(stats));
+        // Taken now, so that the first line is about all requests whose times it counts.
+        let before = stats();
+        tokio::spawn(watch.clone().write_lines(before, stats));
         Some(watch)
     }
 
@@ -41,7 +43,7 @@ impl Watch {
         times.saturating_record(micros);
     }
 
-    async fn write_lines(self: Arc<Self>, stats: impl Fn() -> Stats) {
+    async fn write_lines(self: Arc<Self>, mut before: Stats, stats: impl Fn() -> Stats) {
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
         let style = ProgressStyle::with_template("{msg}");
         line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -50,7 +52,6 @@ impl Watch {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
-        let mut before = stats();
         loop {
             ticks.tick().await;
             let now = stats();

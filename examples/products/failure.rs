@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::database::DatabaseError;
 use crate::envelope::Envelope;
+use crate::log::with_causes;
 
 /// A response with `"status":"error"`. The message is for the client.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Failure {
     /// A 500. The error is logged and not shown to the client, which could do nothing about it.
     pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = error.into();
-        tracing::error!(error = &*error as &dyn Error, "request failed");
+        tracing::error!(error = with_causes(&*error), "request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal error; see the server's log",
@@ -35,7 +36,7 @@ impl Failure {
 
 impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
-        tracing::error!(error = &*error as &dyn Error, "database call failed");
+        tracing::error!(error = with_causes(&*error), "database call failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the database failed; see the server's log",

@@ -27,6 +27,8 @@
 #[path = "../common/admin.rs"]
 mod admin;
 mod api;
+#[path = "../common/arguments.rs"]
+mod arguments;
 #[path = "../common/banner.rs"]
 mod banner;
 mod database;
@@ -42,6 +44,8 @@ mod log;
 mod operators_server;
 mod options;
 mod product;
+#[path = "../common/public_text.rs"]
+mod public_text;
 #[path = "../common/quantity.rs"]
 mod quantity;
 #[path = "../common/shutdown_signal.rs"]
@@ -55,6 +59,7 @@ mod watch;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +68,6 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower_response_cache::CacheLayer;
@@ -73,6 +77,7 @@ use tower_response_cache::key::Authority;
 use database::Database;
 use operators_server::OperatorsServer;
 use options::{Options, WriteStrategy};
+use public_text::fail;
 use shutdown_signal::ShutdownSignal;
 use watch::Watch;
 
@@ -81,14 +86,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options: Options = arguments::parse();
     let _log = log::log_to_stderr(options.log, "info");
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(error),
     }
 }
 
@@ -110,12 +112,18 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let signal = ShutdownSignal::new()?;
-    log_options(options);
     let address = listener.local_addr()?;
+    let admin_address = match &admin {
+        Some((listener, _)) => Some(listener.local_addr()?),
+        None => None,
+    };
+    log_options(options, address, admin_address);
     writeln!(io::stdout(), "listening on http://{address}")?;
+    if let Some(address) = admin_address {
+        writeln!(io::stdout(), "admin on http://{address}")?;
+    }
     let operators = match admin {
         Some((listener, admin)) => {
-            writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
             Some(OperatorsServer::new(admin).serve(listener, signal.another()?))
         }
         None => None,
@@ -132,11 +140,11 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Logs the main options in one line.
-fn log_options(options: &Options) {
+fn log_options(options: &Options, listen: SocketAddr, admin: Option<SocketAddr>) {
     let store = &options.store;
     tracing::info!(
-        listen = options.listen,
-        admin = options.admin.admin,
+        %listen,
+        admin = admin.map(tracing::field::display),
         backend = quantity::show_name(&store.backend),
         capacity = quantity::show_size(store.capacity),
         max_body = quantity::show_size(store.max_body),

@@ -1,4 +1,5 @@
-//! The access log: one line per request when its response has been sent, or broke off.
+//! The access log: one line per request when its response has been sent or broke off, or when its
+//! client has left before.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,13 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
 use tracing::Span;
 
-/// A request that is to be logged with its response.
+/// A request that is to be logged with its response. Its line is written when it is dropped.
 pub struct AccessLogEntry {
     id: String,
     client: SocketAddr,
@@ -24,6 +26,19 @@ pub struct AccessLogEntry {
     uri: String,
     version: Version,
     received: Instant,
+    /// `None` as long as there is no response.
+    answer: Option<Answer>,
+}
+
+/// What a line says once the head of the response is there.
+struct Answer {
+    status: StatusCode,
+    length: Option<String>,
+    cache: Option<String>,
+    upstream: Option<Duration>,
+    head: Duration,
+    bytes: u64,
+    is_whole: bool,
 }
 
 impl AccessLogEntry {
@@ -41,6 +56,7 @@ impl AccessLogEntry {
                 uri: logged(request.uri(), log_query),
                 version: request.version(),
                 received: Instant::now(),
+                answer: None,
             })
         })
     }
@@ -49,13 +65,33 @@ impl AccessLogEntry {
     pub fn span(&self) -> Span {
         tracing::info_span!(target: "access", "request", id = self.id)
     }
+
+    /// Notes the head of the response.
+    fn note_answer<B: Body>(&mut self, response: &Response<B>) {
+        let upstream = response.extensions().get();
+        let has_content = self.method != Method::HEAD && !response.body().is_end_stream();
+        self.answer = Some(Answer {
+            status: response.status(),
+            length: field(response.headers(), "content-length"),
+            cache: field(response.headers(), "cache-status"),
+            upstream: upstream.map(|UpstreamTime(time)| *time),
+            head: self.received.elapsed(),
+            bytes: 0,
+            is_whole: !has_content,
+        });
+    }
 }
 
+/// A URI without user and password, and without its query unless that is logged.
 fn logged(uri: &Uri, log_query: bool) -> String {
-    let mut uri = uri.to_string();
-    let query = uri.find('?').filter(|_| !log_query);
-    uri.truncate(query.unwrap_or(uri.len()));
-    uri
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let scheme = uri.scheme_str().map(|scheme| format!("{scheme}://"));
+    let path = match uri.path_and_query() {
+        Some(path) if log_query => path.as_str(),
+        _ => uri.path(),
+    };
+    scheme.unwrap_or_default() + host + path
 }
 
 /// Whether requests are logged.
@@ -74,60 +110,31 @@ fn next_id() -> String {
     format!("{started:x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What a line says once the head of the response is there.
-struct AccessLine {
-    entry: Box<AccessLogEntry>,
-    status: StatusCode,
-    length: Option<String>,
-    cache: Option<String>,
-    upstream: Option<Duration>,
-    head: Duration,
-    bytes: u64,
-    is_whole: bool,
-}
-
-impl AccessLine {
-    fn new<B: Body>(entry: Box<AccessLogEntry>, response: &Response<B>) -> Self {
-        let upstream = response.extensions().get();
-        let has_content = entry.method != Method::HEAD && !response.body().is_end_stream();
-        Self {
-            status: response.status(),
-            length: field(response.headers(), "content-length"),
-            cache: field(response.headers(), "cache-status"),
-            upstream: upstream.map(|UpstreamTime(time)| *time),
-            head: entry.received.elapsed(),
-            bytes: 0,
-            is_whole: !has_content,
-            entry,
-        }
-    }
-}
-
 /// The last line of a field: that of the cache nearest to the client.
 fn field(headers: &HeaderMap, name: &str) -> Option<String> {
     let line = headers.get_all(name).iter().next_back()?;
     line.to_str().ok().map(str::to_owned)
 }
 
-impl Drop for AccessLine {
-    /// Writes the line.
+impl Drop for AccessLogEntry {
+    /// Writes the line. Without a status, the client has left before there was one.
     fn drop(&mut self) {
-        let entry = &self.entry;
+        let answer = self.answer.as_ref();
         tracing::info!(
             target: "access",
-            id = entry.id,
-            client = %entry.client,
-            method = %entry.method,
-            uri = %entry.uri,
-            version = ?entry.version,
-            status = self.status.as_u16(),
-            length = self.length,
-            bytes = self.bytes,
-            is_whole = self.is_whole,
-            cache = self.cache,
-            upstream_ms = self.upstream.map(millis),
-            head_ms = millis(self.head),
-            elapsed_ms = millis(entry.received.elapsed()),
+            id = self.id,
+            client = %self.client,
+            method = %self.method,
+            uri = %self.uri,
+            version = ?self.version,
+            status = answer.map(|answer| answer.status.as_u16()),
+            length = answer.and_then(|answer| answer.length.as_deref()),
+            bytes = answer.map_or(0, |answer| answer.bytes),
+            is_whole = answer.is_some_and(|answer| answer.is_whole),
+            cache = answer.and_then(|answer| answer.cache.as_deref()),
+            upstream_ms = answer.and_then(|answer| answer.upstream).map(millis),
+            head_ms = answer.map(|answer| millis(answer.head)),
+            elapsed_ms = millis(self.received.elapsed()),
         );
     }
 }
@@ -137,13 +144,15 @@ fn millis(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }
 
-/// Attaches the line of a request to its response, to be written at its end.
+/// Attaches a request to its response, to be logged at the end of that.
 pub fn attach<B: Body>(
-    entry: Option<Box<AccessLogEntry>>,
+    mut entry: Option<Box<AccessLogEntry>>,
     response: Response<B>,
 ) -> Response<LoggedBody<B>> {
-    let line = entry.map(|entry| Box::new(AccessLine::new(entry, &response)));
-    response.map(|body| LoggedBody { body, line })
+    if let Some(entry) = &mut entry {
+        entry.note_answer(&response);
+    }
+    response.map(|body| LoggedBody { body, entry })
 }
 
 pin_project! {
@@ -151,7 +160,7 @@ pin_project! {
     pub struct LoggedBody<B> {
         #[pin]
         body: B,
-        line: Option<Box<AccessLine>>,
+        entry: Option<Box<AccessLogEntry>>,
     }
 }
 
@@ -165,10 +174,11 @@ impl<B: Body<Data = Bytes>> Body for LoggedBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
         let polled = ready!(this.body.as_mut().poll_frame(cx));
-        if let Some(line) = this.line {
-            line.is_whole = match &polled {
+        let answer = this.entry.as_mut().and_then(|entry| entry.answer.as_mut());
+        if let Some(answer) = answer {
+            answer.is_whole = match &polled {
                 Some(Ok(frame)) => {
-                    line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    answer.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                     this.body.is_end_stream()
                 }
                 Some(Err(_)) => false,

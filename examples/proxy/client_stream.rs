@@ -30,9 +30,39 @@ pin_project! {
         activity: Activity,
         // Runs since the client has closed its half.
         half_closed: Option<Pin<Box<Sleep>>>,
-        write_timeout: Duration,
-        // Runs while a write waits for the client to read.
-        write_timer: Option<Pin<Box<Sleep>>>,
+        write_timer: WriteTimer,
+    }
+}
+
+/// The time of a write that waits for the client to read.
+struct WriteTimer {
+    timeout: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl WriteTimer {
+    /// Turns a pending write into an error once the timeout has passed. Tells the connection of
+    /// waits, and of their end.
+    fn check<R>(
+        &mut self,
+        written: Poll<io::Result<R>>,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            if self.timer.take().is_some() {
+                activity.set_writing(false);
+            }
+            return written;
+        }
+        let timer = self.timer.get_or_insert_with(|| {
+            activity.set_writing(true);
+            Box::pin(sleep(self.timeout))
+        });
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -48,28 +78,12 @@ impl<T> ClientStream<T> {
             permit,
             activity,
             half_closed: None,
-            write_timeout,
-            write_timer: None,
+            write_timer: WriteTimer {
+                timeout: write_timeout,
+                timer: None,
+            },
         }
     }
-}
-
-/// Turns a pending write into an error once the timeout has passed.
-fn with_timeout<R>(
-    written: Poll<io::Result<R>>,
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    timeout: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<R>> {
-    if written.is_ready() {
-        *timer = None;
-        return written;
-    }
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
-    timer
-        .as_mut()
-        .poll(cx)
-        .map(|()| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl<T: AsyncRead> AsyncRead for ClientStream<T> {
@@ -101,7 +115,7 @@ impl<T: AsyncWrite> AsyncWrite for ClientStream<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = this.stream.poll_write(cx, bytes);
-        with_timeout(written, this.write_timer, *this.write_timeout, cx)
+        this.write_timer.check(written, this.activity, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -130,7 +144,7 @@ impl<T: AsyncWrite> AsyncWrite for ClientStream<T> {
         } else {
             this.stream.poll_write_vectored(cx, slices)
         };
-        with_timeout(written, this.write_timer, *this.write_timeout, cx)
+        this.write_timer.check(written, this.activity, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -12,7 +12,14 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::stream_timeout::{self, InPieces, Turn};
+use crate::when_woken::when_woken;
+
+/// How long a connection that is to end for others may take to send what HTTP/2 still has of its
+/// responses. Nothing tells whether it has anything; clients that read have it at once.
+pub const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How far the requests of one connection are. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +39,14 @@ struct Counts {
     has_request: AtomicBool,
     /// Told of the first request.
     first_request: Notify,
+    /// Whether a write waits for the client: responses that have ended are not sent whole yet.
+    is_writing: AtomicBool,
+    /// Whether the connection is served: it does not wait for that, nor was it upgraded.
+    is_served: AtomicBool,
+    /// Whether the connection is to end, as it is idle and others have come.
+    is_ending: AtomicBool,
+    /// Told of that.
+    ending: Notify,
 }
 
 /// What a connection has done since the last look.
@@ -72,6 +87,49 @@ impl Activity {
         self.0.without_content.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether the connection has no request under way, and may end for others.
+    pub fn is_idle(&self) -> bool {
+        let counts = &self.0;
+        counts.is_served.load(Ordering::Relaxed) && !self.has_open_request()
+    }
+
+    /// Whether it has a request without the end of its response, or a response that waits to be
+    /// sent.
+    fn has_open_request(&self) -> bool {
+        let counts = &self.0;
+        counts.open.load(Ordering::Relaxed) > 0 || counts.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection, unless a request has come.
+    pub fn end_if_idle(&self) {
+        self.0.is_ending.store(true, Ordering::Relaxed);
+        self.0.ending.notify_one();
+    }
+
+    /// Whether the connection was told to end for others.
+    pub fn is_ending(&self) -> bool {
+        self.0.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the connection is to end for others.
+    pub async fn ended_for_others(&self) {
+        self.0.ending.notified().await;
+    }
+
+    /// Whether a write waits for the client to read. One that no longer does is progress.
+    pub fn set_writing(&self, is_writing: bool) {
+        let counts = &self.0;
+        counts.is_writing.store(is_writing, Ordering::Relaxed);
+        if !is_writing {
+            counts.has_progress.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection is served from now on. What it was upgraded to may go on after that.
+    pub fn set_served(&self, is_served: bool) {
+        self.0.is_served.store(is_served, Ordering::Relaxed);
+    }
+
     fn has_request(&self) -> bool {
         self.0.has_request.load(Ordering::Relaxed)
     }
@@ -89,9 +147,9 @@ impl Activity {
         if has_progress || counts.waiting.load(Ordering::Relaxed) > 0 {
             return Progress::Some;
         }
-        match counts.open.load(Ordering::Relaxed) {
-            0 => Progress::Idle,
-            _ => Progress::Stalled,
+        match self.has_open_request() {
+            false => Progress::Idle,
+            true => Progress::Stalled,
         }
     }
 }
@@ -118,8 +176,9 @@ impl OpenRequest {
     /// Attaches itself to a response, to end with that.
     pub fn attach<B>(mut self, response: Response<B>) -> Response<ServedBody<B>> {
         self.set_waiting(false);
+        let is_stream = stream_timeout::set_turn(Turn::Client);
         response.map(|body| ServedBody {
-            body,
+            body: InPieces::new(body, is_stream),
             request: self,
         })
     }
@@ -140,7 +199,7 @@ pin_project! {
     /// A response's body on its way to the client.
     pub struct ServedBody<B> {
         #[pin]
-        body: B,
+        body: InPieces<B>,
         request: OpenRequest,
     }
 }
@@ -156,6 +215,10 @@ impl<B: Body<Data = Bytes>> Body for ServedBody<B> {
         let this = self.project();
         let polled = this.body.poll_frame(cx);
         this.request.set_waiting(polled.is_pending());
+        stream_timeout::set_turn(match polled.is_pending() {
+            true => Turn::Service,
+            false => Turn::Client,
+        });
         if polled.is_ready() {
             this.request
                 .counts
@@ -224,6 +287,16 @@ async fn wait_for(ending: &mut watch::Receiver<bool>) {
     let _ = ending.wait_for(|ends| *ends).await;
 }
 
+/// What happens to a connection while its client and the service do nothing.
+enum Event {
+    /// It is to end after its requests.
+    Ending,
+    /// It is to end for others, unless it has a request.
+    EndingForOthers,
+    /// It is time to look at its progress.
+    Time,
+}
+
 /// Runs a connection to its end, `None` if it was given up for lack of progress. `shut_down` tells
 /// it to end after its requests.
 pub async fn run<C: Future>(
@@ -243,16 +316,52 @@ pub async fn run<C: Future>(
     let mut idle_at = Instant::from_std(began) + timeouts.client;
     let mut stalled_at = Instant::now() + timeouts.idle;
     let mut is_shut_down = false;
+    // Whether it ends as soon as it is seen without a request: its client may not say that it leaves.
+    let mut ends_when_idle = false;
     loop {
-        tokio::select! {
-            // A request that has come is read before its connection ends.
-            biased;
-            output = connection.as_mut() => return Some(output),
-            () = endings.wait(&activity), if !is_shut_down => {
+        let look_at = match ends_when_idle {
+            true => idle_at.min(Instant::now() + END_TIMEOUT),
+            false => idle_at,
+        };
+        let event = {
+            let event = pin!(async {
+                tokio::select! {
+                    biased;
+                    () = endings.wait(&activity), if !is_shut_down => Event::Ending,
+                    () = activity.ended_for_others() => Event::EndingForOthers,
+                    () = sleep_until(look_at.min(stalled_at)) => Event::Time,
+                }
+            });
+            tokio::select! {
+                // A request that has come is read before its connection ends.
+                biased;
+                output = connection.as_mut() => return Some(output),
+                event = when_woken(event) => event,
+            }
+        };
+        match event {
+            Event::Ending => {
                 is_shut_down = true;
                 shut_down(connection.as_mut());
             }
-            () = sleep_until(idle_at.min(stalled_at)) => {
+            Event::EndingForOthers => {
+                is_shut_down = true;
+                shut_down(connection.as_mut());
+                let time = match activity.has_request() {
+                    true => END_TIMEOUT,
+                    false => Duration::ZERO,
+                };
+                // A request that has come by now is answered.
+                if let Ok(output) = timeout(time, connection.as_mut()).await {
+                    return Some(output);
+                }
+                if activity.is_idle() {
+                    return None;
+                }
+                ends_when_idle = true;
+            }
+            Event::Time if ends_when_idle && activity.is_idle() => return None,
+            Event::Time => {
                 let now = Instant::now();
                 if now >= idle_at && !activity.has_request() {
                     return None;

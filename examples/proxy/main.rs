@@ -13,9 +13,11 @@
 //!
 //! Start reading at `run`, which puts the proxy, the cache and the server together.
 
+mod accept_queue;
 mod access_log;
 #[path = "../common/admin.rs"]
 mod admin;
+mod arrival;
 #[path = "../common/banner.rs"]
 mod banner;
 mod cache_options;
@@ -24,14 +26,18 @@ mod client_stream;
 mod config_file;
 mod connection;
 mod file_limit;
+mod head_limit;
 #[path = "../common/listen.rs"]
 mod listen;
 #[path = "../common/log.rs"]
 mod log;
+mod monitor;
 mod operators;
 #[path = "../common/operators_server.rs"]
 mod operators_server;
 mod options;
+#[path = "../common/public_text.rs"]
+mod public_text;
 #[path = "../common/quantity.rs"]
 mod quantity;
 mod reload;
@@ -40,13 +46,16 @@ mod server;
 mod shutdown_signal;
 #[path = "../common/store.rs"]
 mod store;
+mod stream_timeout;
 mod tls;
 #[path = "../common/watch.rs"]
 mod watch;
+mod when_woken;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -61,14 +70,18 @@ use tower::ServiceBuilder;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::{
-    CanonicalRequest, ErrorResponder, ErrorResponderLayer, ForwardedScheme, ReverseProxy,
+    CanonicalRequest, ErrorResponder, ErrorResponderLayer, ForwardedClaims, Peer, ReverseProxy,
 };
-use tower_response_cache::{Cache, CacheLayer};
+use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 
 use access_log::TimeUpstream;
+use admin::AdminAccess;
 use client_limits::ClientLimits;
+use head_limit::HeadLimit;
+use monitor::Monitor;
 use operators::Operators;
 use options::Options;
+use public_text::fail;
 use reload::{Running, Stack, start_health_checks};
 use server::{Generations, OnOutside, SHUTDOWN_TIMEOUT, Server};
 use shutdown_signal::ShutdownSignal;
@@ -81,19 +94,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let options = match Options::from_arguments() {
         Ok(options) => options,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(error),
     };
     let access = if options.access_log { "info" } else { "off" };
     let _log = log::log_to_stderr(options.log, &format!("info,access={access}"));
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(error),
     }
 }
 
@@ -103,22 +110,18 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
     let tls = options.client_tls()?;
     let store = store::open(&options.store, &options.owner()).await?;
-    let listener = listen(&options.listen).await?;
-    let admin = options.admin.listen().await?;
+    let listeners = Listeners::open(&options).await?;
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let mut signal = ShutdownSignal::new()?;
-    let plain = match options.redirect_address() {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
     let layer = CacheLayer::new(store);
     let cache = layer.handle();
-    let first = stack(&options, &layer)?;
     let limits = options.client_limits();
+    let first = stack(&options, &layer, &limits)?;
     let generations = Generations::new(options.settings(), first.service);
-    let (admin, operators) = match admin {
+    let addresses = listeners.addresses()?;
+    let (admin, operators) = match listeners.admin {
         Some((listener, access)) => {
-            let operators = Operators::new(access, &first.cache, &first.proxy)?;
+            let operators = Operators::new(access, tls.is_some(), &first.cache, &first.proxy)?;
             (Some(listener), Some(operators))
         }
         None => (None, None),
@@ -132,40 +135,27 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         options: options.clone(),
     };
     let hang_up = signal.take_hang_up(options.reloads());
+    let connections = limits.clone();
     let reload = running.reload(hang_up, move |options: &Options, earlier: &ReverseProxy| {
-        stack_with(options, &layer, |proxy| proxy.succeeding(earlier))
+        stack_with(options, &layer, &connections, |proxy| {
+            proxy.succeeding(earlier)
+        })
     });
-    let counted = cache.clone();
-    let on_outside: OnOutside = Arc::new(move |status| counted.count_outside(status));
-    log_options(&options);
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let address = listener.local_addr()?;
-    writeln!(io::stdout(), "listening on {scheme}://{address}")?;
+    let on_outside = count_outside(&cache);
+    addresses.announce(&options, tls.is_some())?;
     let operators = match (admin, operators) {
-        (Some(listener), Some(operators)) => {
-            writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
-            Some(operators.serve(listener, signal.another()?))
-        }
+        (Some(listener), Some(operators)) => Some(operators.serve(listener, signal.another()?)),
         _ => None,
     };
-    let redirecting = match plain {
+    let port = addresses.clients.port();
+    let redirecting = match listeners.plain {
         Some(plain) => {
-            let (port, signal) = (address.port(), signal.another()?);
-            let limits = limits.clone();
-            Some(redirect(
-                &options,
-                limits,
-                plain,
-                port,
-                signal,
-                on_outside.clone(),
-            )?)
+            let (limits, on_outside) = (limits.clone(), on_outside.clone());
+            let signal = signal.another()?;
+            Some(redirect(&options, limits, plain, port, signal, on_outside)?)
         }
         None => None,
     };
-    banner::print(&[format!(
-        "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
-    )])?;
     let watched = cache.clone();
     let server = Server {
         generations,
@@ -176,7 +166,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         on_outside,
     };
     tokio::select! {
-        () = server.run(listener, signal) => {}
+        () = server.run(listeners.clients, signal) => {}
         () = reload => {}
     }
     cache.shutdown(SHUTDOWN_TIMEOUT).await;
@@ -187,13 +177,66 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The sockets of the program.
+struct Listeners {
+    clients: TcpListener,
+    admin: Option<(TcpListener, AdminAccess)>,
+    /// For clients that are redirected to `https://`.
+    plain: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn open(options: &Options) -> Result<Self, String> {
+        Ok(Self {
+            clients: listen(&options.listen).await?,
+            admin: options.admin.listen().await?,
+            plain: match options.redirect_address() {
+                Some(address) => Some(listen(address).await?),
+                None => None,
+            },
+        })
+    }
+
+    fn addresses(&self) -> io::Result<Addresses> {
+        let admin = self.admin.as_ref();
+        Ok(Addresses {
+            clients: self.clients.local_addr()?,
+            admin: admin
+                .map(|(listener, _)| listener.local_addr())
+                .transpose()?,
+        })
+    }
+}
+
+/// The addresses that the program has, also where it was told to pick a port.
+struct Addresses {
+    clients: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Says where the program listens: in the log, and on stdout.
+    fn announce(&self, options: &Options, has_tls: bool) -> io::Result<()> {
+        log_options(options, self);
+        let scheme = if has_tls { "https" } else { "http" };
+        let address = self.clients;
+        writeln!(io::stdout(), "listening on {scheme}://{address}")?;
+        if let Some(admin) = self.admin {
+            writeln!(io::stdout(), "admin on http://{admin}")?;
+        }
+        banner::print(&[format!(
+            "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
+        )])
+    }
+}
+
 /// Logs the main options in one line.
-fn log_options(options: &Options) {
+fn log_options(options: &Options, addresses: &Addresses) {
     let store = &options.store;
     let upstreams: Vec<_> = options.upstream.iter().map(ToString::to_string).collect();
     tracing::info!(
-        listen = options.listen,
-        admin = options.admin.admin,
+        listen = %addresses.clients,
+        admin = addresses.admin.map(tracing::field::display),
         upstream = upstreams.join(", "),
         host = quantity::show_name(&options.host),
         backend = quantity::show_name(&store.backend),
@@ -209,7 +252,8 @@ fn log_options(options: &Options) {
 /// Checks the options, and the files that they name.
 async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
     options.client_tls()?;
-    stack(options, &CacheLayer::new(MemoryBackend::default()))?;
+    let layer = CacheLayer::new(MemoryBackend::default());
+    stack(options, &layer, &ClientLimits::new(1, None))?;
     options.health_check()?;
     options.admin.check()?;
     store::check(&options.store, &options.owner())?;
@@ -223,30 +267,39 @@ async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// What serves requests. Cache keys are made from the requests that upstreams get.
-type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<TimeUpstream<ReverseProxy>, B>>>;
+type CachingProxy<B> =
+    HeadLimit<ErrorResponder<CanonicalRequest<Cache<TimeUpstream<ReverseProxy>, B>>>>;
 
 /// The service, as the options say, with the cache of a layer.
 fn stack<B: Backend>(
     options: &Options,
     cache: &CacheLayer<B>,
+    limits: &ClientLimits,
 ) -> Result<Stack<CachingProxy<B>, B>, String> {
-    stack_with(options, cache, |proxy| proxy)
+    stack_with(options, cache, limits, |proxy| proxy)
 }
 
 /// The service with a proxy that is changed before anything is made of it.
 fn stack_with<B: Backend>(
     options: &Options,
     cache: &CacheLayer<B>,
+    limits: &ClientLimits,
     change: impl FnOnce(ReverseProxy) -> ReverseProxy,
 ) -> Result<Stack<CachingProxy<B>, B>, String> {
     let proxy = change(options.reverse_proxy()?);
-    let layer = cache_layer(options, cache)?.origin_monitor(proxy.clone());
+    let monitor = Monitor {
+        proxy: proxy.clone(),
+        limits: limits.clone(),
+    };
+    let layer = cache_layer(options, cache)?.origin_monitor(monitor);
     let cache = layer.handle();
-    let counted = cache.clone();
     let requests = proxy.request_layer();
+    let on_outside = count_outside(&cache);
+    let on_rejected = on_outside.clone();
     let service = ServiceBuilder::new()
+        .layer_fn(move |inner| HeadLimit::new(inner, on_outside.clone()))
         .layer(ErrorResponderLayer::new())
-        .layer(requests.on_rejected(move |status| counted.count_outside(status)))
+        .layer(requests.on_rejected(move |status| on_rejected(status)))
         .layer(layer)
         .service(TimeUpstream(proxy.clone()));
     Ok(Stack {
@@ -254,6 +307,12 @@ fn stack_with<B: Backend>(
         cache,
         proxy,
     })
+}
+
+/// Counts requests that the cache never gets.
+fn count_outside<B: Backend>(cache: &CacheHandle<B>) -> OnOutside {
+    let counted = cache.clone();
+    Arc::new(move |status| counted.count_outside(status))
 }
 
 async fn listen(address: &str) -> Result<TcpListener, String> {
@@ -325,9 +384,13 @@ fn cache_layer<B: Backend>(
     if options.log_query {
         cache = cache.log_query(true);
     }
-    if options.tells_scheme() {
-        // Redirects from http to https are responses to http alone.
-        cache = cache.key(ForwardedScheme);
+    if options.tells_claims() {
+        // A redirect from http to https is a response to http alone, and to the host in it.
+        cache = cache.key(ForwardedClaims);
+    }
+    if !options.trust_forwarded {
+        // Otherwise all requests come from the proxy in front.
+        cache = cache.client_by(|request| request.extensions.get::<Peer>().map(Peer::network));
     }
     Ok(if options.is_one_site() {
         cache.authority(Authority::fixed("upstream"))

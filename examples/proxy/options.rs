@@ -137,7 +137,8 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = quantity::duration)]
     pub head_timeout: Duration,
 
-    /// Longest pause within a body, of an upstream or a client, in reading or in writing
+    /// Longest pause within a body, of an upstream or a client, in reading or in writing; a client
+    /// of HTTP/2 that takes less than 32 KiB of a response meanwhile loses that one
     /// (nginx: proxy_read_timeout, client_body_timeout, send_timeout)
     #[arg(long, value_name = "DURATION", default_value = "60s",
           value_parser = quantity::duration, verbatim_doc_comment)]
@@ -153,11 +154,24 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     pub max_broken_uploads: usize,
 
-    /// Most requests that are with upstreams at once; others wait. Cache hits are not counted, nor
-    /// uploads that stall
+    /// Most requests that are with upstreams at once; others wait. A client has about half of them
+    /// at most, unless --trust-forwarded is set. Cache hits are not counted, nor uploads that stall
     #[arg(long, value_name = "NUMBER", default_value_t = 1024,
           value_parser = quantity::positive, verbatim_doc_comment)]
     pub concurrency: usize,
+
+    /// Most of these requests whose content is not whole yet; others wait. A client has about half
+    /// of them, too. Content that fits into --max-buffered-upload is not counted
+    /// [default: half of --concurrency]
+    #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
+    pub max_uploads: Option<usize>,
+
+    /// Longest content of a request, if its length is announced, that is received before an
+    /// upstream is asked; longer content is streamed; 0B for none
+    /// (nginx: proxy_request_buffering, client_body_buffer_size)
+    #[arg(long, value_name = "SIZE", default_value = "64KiB",
+          value_parser = quantity::size, verbatim_doc_comment)]
+    pub max_buffered_upload: u64,
 
     /// Longest wait of such a request, which is then answered 503
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
@@ -201,8 +215,9 @@ pub struct Options {
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub client_timeout: Duration,
 
-    /// Most client connections at once; others wait until one is closed. It is less if the limit of
-    /// open files (ulimit -n) is (nginx: worker_connections, worker_rlimit_nofile)
+    /// Most client connections at once. Beyond it the oldest ones without a request are closed,
+    /// first those of the client that has most; if there are none, others wait. It is less if the
+    /// limit of open files (ulimit -n) is (nginx: worker_connections, worker_rlimit_nofile)
     #[arg(long, value_name = "NUMBER", default_value_t = 16384,
           value_parser = quantity::positive, verbatim_doc_comment)]
     pub max_connections: usize,
@@ -213,7 +228,7 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
     pub max_connections_per_client: Option<usize>,
 
-    /// Most header fields of a request, and of an upstream's response, over HTTP/1.1
+    /// Most header fields of a request, and of an upstream's response over HTTP/1.1
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = quantity::positive)]
     pub max_head_fields: usize,
 
@@ -223,19 +238,29 @@ pub struct Options {
     pub health_path: Option<String>,
 
     /// Time between two checks of a server
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
+    #[arg(long, requires = "health_path", value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
     pub health_interval: Duration,
 
     /// Longest time for a check
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = quantity::duration)]
+    #[arg(long, requires = "health_path", value_name = "DURATION", default_value = "2s", value_parser = quantity::duration)]
     pub health_timeout: Duration,
 
     /// Checks in a row that fail before a server gets no more requests
-    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    #[arg(
+        long,
+        requires = "health_path",
+        value_name = "NUMBER",
+        default_value_t = 3
+    )]
     pub health_failures: u32,
 
     /// Checks in a row that succeed before it gets requests again
-    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    #[arg(
+        long,
+        requires = "health_path",
+        value_name = "NUMBER",
+        default_value_t = 2
+    )]
     pub health_successes: u32,
 
     /// Most requests at once on an HTTP/2 connection (nginx: http2_max_concurrent_streams)
@@ -377,7 +402,7 @@ impl Options {
         let has_certificate = self.tls_cert.is_some();
         #[cfg(not(feature = "proxy-tls"))]
         let has_certificate = false;
-        self.config.is_some() || has_certificate
+        self.config.is_some() || has_certificate || self.admin.admin_token_file.is_some()
     }
 
     /// The options of connections of clients.
@@ -461,6 +486,7 @@ impl Options {
             .reader_timeout(self.idle_timeout)
             .max_concurrent_requests(self.concurrency)
             .queue_timeout(self.queue_timeout)
+            .max_buffered_upload(self.max_buffered_upload)
             .min_upload_rate(self.min_upload_rate)
             .min_download_rate(self.min_download_rate)
             .rate_window(self.rate_window)
@@ -472,6 +498,10 @@ impl Options {
                 HostHeader::Preserve => HostPolicy::Preserve,
                 HostHeader::Upstream => HostPolicy::Upstream,
             });
+        let origin = match self.max_uploads {
+            Some(max) => origin.max_uploads(max),
+            None => origin,
+        };
         #[cfg(feature = "proxy-tls")]
         let origin = origin.tls_by_host(self.upstream_tls_name == TlsName::Host);
         let origin = origin
@@ -514,13 +544,17 @@ impl Options {
             _ => max,
         };
         // A proxy of one's own is the client of all connections.
-        let default = if self.trust_forwarded { 0 } else { max / 4 };
+        let default = if self.trust_forwarded {
+            0
+        } else {
+            (max / 4).max(1)
+        };
         let of_one = self.max_connections_per_client.unwrap_or(default);
         ClientLimits::new(max, Some(of_one).filter(|of_one| *of_one > 0))
     }
 
-    /// Whether upstreams may be told the scheme by a field.
-    pub fn tells_scheme(&self) -> bool {
+    /// Whether fields may tell upstreams the scheme, the host and the like.
+    pub fn tells_claims(&self) -> bool {
         self.trust_forwarded || !matches!(self.forwarding, ForwardingFields::None)
     }
 

@@ -9,6 +9,7 @@ use tower_response_cache::proxy::ReverseProxy;
 
 use crate::operators::Operators;
 use crate::options::Options;
+use crate::public_text::public_text;
 use crate::server::Generations;
 use crate::shutdown_signal::HangUpSignal;
 use crate::tls::ClientTls;
@@ -54,7 +55,11 @@ impl<S: 'static> Running<S> {
         };
         while hang_up.wait().await {
             if let Err(error) = self.apply(&stack) {
+                let error = public_text(error);
                 tracing::error!(error, "options not valid; the old ones are kept");
+            }
+            if let Some(operators) = &mut self.operators {
+                operators.read_token_again(&self.options.admin);
             }
             if let Some(tls) = &self.tls {
                 tls.reload();

@@ -1,7 +1,7 @@
 //! The server: accepts connections, serves them with timeouts, stops gracefully.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as HttpService, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,22 +24,30 @@ use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
-use tower_response_cache::proxy::Peer;
 use tracing::{Instrument, Span};
 
+use crate::accept_queue::AcceptQueue;
 use crate::access_log::{self, AccessLogEntry};
-use crate::client_limits::{ClientLimits, ClientPermit};
+use crate::arrival;
+use crate::client_limits::{ClientLimits, ClientPermit, WaitingConnection};
 use crate::client_stream::ClientStream;
 use crate::connection::{self, Activity, ConnectionTimeouts, Endings, Lifetime};
 use crate::shutdown_signal::ShutdownSignal;
+use crate::stream_timeout::StreamExecutor;
 use crate::tls::{self, ClientTls, TlsStream};
 use crate::watch::Watch;
 
 /// The longest time that requests in flight can delay the end of the process.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
-const MAX_REQUEST_HEAD: usize = 64 * 1024;
-/// The pause after an error of accept, for example when there are too many open files.
+pub const MAX_REQUEST_HEAD: usize = 64 * 1024;
+/// The largest one that the library for HTTP/2 reads: beyond it, it answers by itself, and no counter
+/// knows of it. Between the two, [`HeadLimit`](crate::head_limit::HeadLimit) answers.
+const MAX_READ_HEAD: usize = 2 * MAX_REQUEST_HEAD;
+/// The number of header fields that hyper accepts by itself. To set it, too, makes hyper prepare
+/// memory for each head, which takes longer than to look a response up.
+const HYPERS_MAX_FIELDS: usize = 100;
+/// The pause after an error of accept, as when there are too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The first bytes of each HTTP/2 connection (RFC 9113 §3.4).
@@ -92,7 +100,7 @@ struct Generation<S> {
 struct Builders {
     http1: http1::Builder,
     /// Recognizes the version by the first bytes.
-    any: auto::Builder<TokioExecutor>,
+    any: auto::Builder<StreamExecutor>,
 }
 
 impl<S> Generations<S> {
@@ -163,20 +171,22 @@ impl Builders {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(client_timeout)
-            .max_headers(settings.max_head_fields)
             .max_buf_size(MAX_REQUEST_HEAD);
-        let mut any = auto::Builder::new(TokioExecutor::new());
+        let mut any = auto::Builder::new(StreamExecutor::new(settings.timeouts.idle));
         any.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(client_timeout)
-            .max_headers(settings.max_head_fields)
             .max_buf_size(MAX_REQUEST_HEAD);
+        if settings.max_head_fields != HYPERS_MAX_FIELDS {
+            http1.max_headers(settings.max_head_fields);
+            any.http1().max_headers(settings.max_head_fields);
+        }
         any.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(client_timeout)
             .keep_alive_timeout(client_timeout)
             .max_concurrent_streams(settings.max_streams)
-            .max_header_list_size(MAX_REQUEST_HEAD as u32);
+            .max_header_list_size(MAX_READ_HEAD as u32);
         Self { http1, any }
     }
 
@@ -237,19 +247,44 @@ where
 
     /// Accepts connections for ever.
     async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) {
+        let mut queue = AcceptQueue::new(listener);
         loop {
-            let permit = self.limits.permit().await;
-            let (stream, client) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted; will retry");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
-                    continue;
-                }
-            };
-            match self.limits.count(permit, client.ip()) {
-                Some(permit) => self.serve(tasks, stream, client, permit),
+            let (stream, client, waiting) = self.next_connection(listener, &mut queue).await;
+            let activity = Activity::default();
+            match self.limits.admit(client.ip(), &activity, waiting).await {
+                Some(permit) => self.serve(tasks, stream, client, activity, permit),
                 None => tracing::debug!(%client, "connection refused: its client has too many"),
+            }
+        }
+    }
+
+    /// Waits for a connection, also where the system has no room for one: then with its wait, which
+    /// goes on until it is served.
+    async fn next_connection(
+        &self,
+        listener: &TcpListener,
+        queue: &mut AcceptQueue,
+    ) -> (TcpStream, SocketAddr, Option<WaitingConnection>) {
+        let mut waiting = None;
+        loop {
+            let accepted = poll_fn(|cx| {
+                let accepted = listener.poll_accept(cx);
+                if accepted.is_pending() {
+                    waiting = None;
+                }
+                accepted
+            });
+            match accepted.await {
+                Ok((stream, client)) => return (stream, client, waiting),
+                Err(error) if is_of_connection(&error) => {
+                    tracing::debug!(%error, "connection failed before it was accepted");
+                }
+                Err(error) if queue.has_connection(ACCEPT_BACKOFF).await => {
+                    waiting.get_or_insert_with(|| self.limits.begin_wait(&error));
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+                // There is no room for one, and none has come.
+                Err(_) => waiting = None,
             }
         }
     }
@@ -259,15 +294,16 @@ where
         tasks: &TaskTracker,
         stream: TcpStream,
         client: SocketAddr,
+        activity: Activity,
         permit: ClientPermit,
     ) {
         let (service, builders, timeouts, endings) = self.generations.for_connection();
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
-        let activity = Activity::default();
+        activity.set_served(true);
         let counted = activity.clone();
         let with_permit = move |stream| ClientStream::new(stream, permit, counted, timeouts.idle);
-        let peer = Peer::new(client.ip()).secure(self.tls.is_some());
+        let is_secure = self.tls.is_some();
         let service = Mutex::new(service);
         let requests = activity.clone();
         let (watch, log_query) = (self.watch.clone(), self.log_query);
@@ -276,7 +312,7 @@ where
             let entry = AccessLogEntry::from_request(&request, client, log_query);
             let span = entry.as_ref().map_or(Span::none(), |entry| entry.span());
             let watched = watch.clone().map(|watch| (watch, Instant::now()));
-            request.extensions_mut().insert(peer);
+            arrival::add_peer(&mut request, client.ip(), is_secure);
             let response = span.in_scope(|| call(&service, request));
             let respond = async move {
                 let response = response.await;
@@ -289,7 +325,7 @@ where
         });
         let mut lifetime = Lifetime {
             began: Instant::now(),
-            activity,
+            activity: activity.clone(),
             timeouts,
             endings,
         };
@@ -305,8 +341,10 @@ where
                     Err(_) => return log_idle(client),
                 },
                 () = lifetime.endings.stopped() => return,
+                () = activity.ended_for_others() => return log_idle(client),
             };
             let ended = builders.serve(begun, respond, lifetime).await;
+            activity.set_served(false);
             match ended {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
@@ -319,6 +357,15 @@ where
             }
         });
     }
+}
+
+/// Whether an error of accept is that of one connection, whose client has left.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 /// The status with which hyper has answered a request that it cannot read.
@@ -362,6 +409,7 @@ fn call<S: Service<R> + Clone, R>(
     let mut context = Context::from_waker(Waker::noop());
     match service.poll_ready(&mut context) {
         Poll::Ready(Ok(())) => Either::Left(service.call(request)),
-        _ => Either::Right(service.clone().oneshot(request)),
+        // Boxed, as it is rare: the future is made anew for each request, and moved.
+        _ => Either::Right(Box::pin(service.clone().oneshot(request))),
     }
 }

@@ -38,11 +38,14 @@ where
         ));
     }
     let content = read(body, max_content).await?;
-    serde_json::from_slice(&content).map_err(|wrong| {
-        error(
-            StatusCode::BAD_REQUEST,
-            &format!("invalid content: {wrong}"),
-        )
+    let parsed = match content.trim_ascii_start().first() {
+        // Its members would be taken for those of an object, by their order.
+        Some(b'[') => Err("expected an object, not an array".to_owned()),
+        _ => serde_json::from_slice(&content).map_err(|wrong| wrong.to_string()),
+    };
+    parsed.map_err(|wrong| {
+        let text = format!("invalid content: {wrong}");
+        error(StatusCode::BAD_REQUEST, &text)
     })
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::HOST;
+use http::uri::Authority;
 use http::{StatusCode, Uri, request};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,9 @@ struct Done<'w> {
     selectors: &'w [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     authority: Option<&'w str>,
+    /// What may have been meant instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 /// Why an invalidation was not done.
@@ -92,6 +96,13 @@ impl Admin {
 
     /// Answers `PURGE`: of groups if `Surrogate-Key` lists some, otherwise of a resource.
     pub(super) async fn purge(&self, request: &request::Parts) -> Answer {
+        let path = request.uri.path();
+        if !path.starts_with('/') {
+            return error(StatusCode::BAD_REQUEST, NO_PATH);
+        }
+        if path.contains('*') {
+            return error(StatusCode::BAD_REQUEST, NO_WILDCARD);
+        }
         let site = match self.site_of(request) {
             Ok(site) => site,
             Err(text) => return error(StatusCode::BAD_REQUEST, text),
@@ -128,6 +139,19 @@ impl Admin {
     }
 }
 
+/// The answer to `PURGE *`, whose sender expects everything to go.
+const NO_PATH: &str =
+    "PURGE is for one path: send POST /invalidate with {\"type\":\"all\"} for all of them";
+
+/// The answer to `PURGE /img/*`, whose sender expects all below to go; and the note where it is done.
+const NO_WILDCARD: &str = "* is no wildcard: send POST /invalidate with {\"type\":\"prefix\"} and one of \
+    the cache's prefixes for all below it, or with {\"type\":\"uri\"} for a path that has it";
+
+/// The answer to `Surrogate-Key: *`, whose sender expects all groups to go; and the note where the
+/// group of that name is meant.
+const NO_WILDCARD_GROUP: &str = "* is no wildcard: send POST /invalidate with {\"type\":\"all\"} for \
+    everything, or with {\"type\":\"group\"} for a group whose name has it";
+
 /// The answer to a `PURGE` that names no site where it has to.
 const NO_SITE: &str = "every host is a site here, and this request names none but the address of \
     operators: send the host of the site as Host, or as target http://SITE/PATH";
@@ -151,6 +175,9 @@ fn groups_of(request: &request::Parts, authority: &str) -> Result<Invalidation, 
     for line in request.headers.get_all("surrogate-key") {
         let line = line.to_str().map_err(|_| "Surrogate-Key cannot be read")?;
         selectors.extend(line.split_ascii_whitespace().map(str::to_owned));
+    }
+    if selectors.iter().any(|group| group.contains('*')) {
+        return Err(NO_WILDCARD_GROUP);
     }
     Ok(Invalidation {
         kind: Kind::Group,
@@ -186,24 +213,37 @@ fn check(wanted: &mut Invalidation, cache: &dyn Cache) -> Result<(), String> {
         Kind::Prefix => {
             let known = cache.group_prefixes();
             let is_known = |prefix: &str| known.iter().any(|one| **one == *normal_path(prefix));
-            let unknown = wanted.selectors.iter().find(|prefix| !is_known(prefix));
-            match unknown {
-                Some(prefix) => Err(format!("{prefix:?} is no prefix of the cache: {known:?}")),
-                None => Ok(()),
-            }
+            let unknown = wanted.selectors.iter().filter(|prefix| !is_known(prefix));
+            none_of(unknown.map(|prefix| format!("{prefix:?}"))).map_err(|unknown| {
+                format!("no prefix of the cache, which has {known:?}: {unknown}")
+            })
         }
         Kind::Uri => {
-            let mut errors = wanted
-                .selectors
-                .iter()
-                .map(|uri| (uri, cache.check_uri(uri)));
-            let wrong = errors.find_map(|(uri, checked)| Some((uri, checked.err()?)));
-            wrong.map_or(Ok(()), |(uri, error)| Err(format!("{uri:?}: {error}")))
+            let uris = wanted.selectors.iter();
+            let checked = uris.map(|uri| (uri, cache.check_uri(uri)));
+            none_of(checked.filter_map(|(uri, checked)| {
+                let error = checked.err()?;
+                Some(format!("{uri:?}: {error}"))
+            }))
         }
         Kind::Group if wanted.selectors.iter().any(String::is_empty) => {
             Err("a group has a name".to_owned())
         }
         Kind::Group => Ok(()),
+    }
+}
+
+/// The most selectors that an error names.
+const MAX_NAMED: usize = 10;
+
+/// The errors of all selectors that are wrong, as far as they are named; all is well without any.
+fn none_of(wrong: impl Iterator<Item = String>) -> Result<(), String> {
+    let wrong: Vec<_> = wrong.collect();
+    let named = wrong[..wrong.len().min(MAX_NAMED)].join("; ");
+    match wrong.len() {
+        0 => Ok(()),
+        count if count > MAX_NAMED => Err(format!("{named}; and {} more", count - MAX_NAMED)),
+        _ => Err(named),
     }
 }
 
@@ -235,6 +275,18 @@ async fn perform(cache: &Invalidator, wanted: &Invalidation) -> Result<(), Failu
     Ok(())
 }
 
+/// What may have been meant instead by selectors with an asterisk, which is no wildcard. Those of
+/// prefixes are known to be the cache's.
+fn note_of(wanted: &Invalidation) -> Option<&'static str> {
+    let note = match wanted.kind {
+        Kind::Uri => NO_WILDCARD,
+        Kind::Group => NO_WILDCARD_GROUP,
+        Kind::Prefix | Kind::All => return None,
+    };
+    let has_asterisk = |selector: &String| selector.contains('*');
+    wanted.selectors.iter().any(has_asterisk).then_some(note)
+}
+
 /// The answer, which an operator also finds in the log.
 fn answer(done: Result<(), Failure>, wanted: &Invalidation) -> Answer {
     let (kind, is_hard) = (wanted.kind, wanted.purge);
@@ -242,13 +294,25 @@ fn answer(done: Result<(), Failure>, wanted: &Invalidation) -> Answer {
         Kind::All => 1,
         _ => wanted.selectors.len(),
     };
+    let authority = wanted.authority.as_deref();
+    // The others are too many for a line.
+    let first = wanted.selectors.first().map(|first| shortened(kind, first));
+    let first = first.as_deref();
     match done {
         Ok(()) => {
-            tracing::info!(count, ?kind, is_hard, "invalidated by an operator");
+            tracing::info!(
+                count,
+                ?kind,
+                first,
+                authority,
+                is_hard,
+                "invalidated by an operator"
+            );
             let done = Done {
                 invalidated: count,
                 selectors: &wanted.selectors,
-                authority: wanted.authority.as_deref(),
+                authority,
+                note: note_of(wanted),
             };
             json(StatusCode::OK, &done)
         }
@@ -257,10 +321,28 @@ fn answer(done: Result<(), Failure>, wanted: &Invalidation) -> Answer {
             tracing::warn!(
                 count,
                 ?kind,
+                first,
+                authority,
                 is_hard,
                 "invalidation by an operator not acknowledged"
             );
             unavailable("the backend has not acknowledged the invalidation; repeat the request")
         }
     }
+}
+
+/// The longest part of a selector that is logged, in characters.
+const MAX_LOGGED_SELECTOR: usize = 200;
+
+/// A selector as far as it is logged: of a URI, the host and the path, without what may be secret.
+fn shortened(kind: Kind, selector: &str) -> String {
+    let named = match selector.parse::<Uri>() {
+        Ok(uri) if kind == Kind::Uri => {
+            let authority = uri.authority().map_or("", Authority::as_str);
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{host}{}", uri.path())
+        }
+        _ => selector.to_owned(),
+    };
+    named.chars().take(MAX_LOGGED_SELECTOR).collect()
 }

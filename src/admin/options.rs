@@ -222,6 +222,11 @@ impl Admin {
     /// a [`ReverseProxy`](crate::proxy::ReverseProxy), it is that one's
     /// [`request_layer`](crate::proxy::ReverseProxy::request_layer).
     ///
+    /// What a server adds to a request before these layers, add it here, too: a
+    /// [`Peer`](crate::proxy::Peer), for example, by which an upstream is told the scheme. The scheme
+    /// of the URI to be explained is an extension of the request, an [`http::uri::Scheme`]; a URI
+    /// that is a path alone has none.
+    ///
     /// ```
     /// use tower::util::MapRequestLayer;
     /// use tower_response_cache::{CacheLayer, admin::Admin, backend::MemoryBackend};

@@ -27,6 +27,7 @@ mod optional;
 mod outcome;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod reply_count;
 
 pub(crate) use catch_panics::PanicsAsErrors;
 pub use contract::Backend;

@@ -1,4 +1,4 @@
-//! Counts the bytes of a body of unknown length as they are read.
+//! Counts the bytes of a body that is still to come as they are read.
 //!
 //! Knows whom to tell the number, and nothing of the request. Start at [`ByteMeter`].
 
@@ -8,17 +8,17 @@ use bytes::Bytes;
 use http_body::Frame;
 
 use crate::semantics::reason::BodySource;
-use crate::stats::CountBodyBytes;
+use crate::stats::CountBodies;
 
 /// Counts the bytes of frames.
 pub(crate) struct ByteMeter {
-    counted_by: Arc<dyn CountBodyBytes>,
+    counted_by: Arc<dyn CountBodies>,
     source: BodySource,
 }
 
 impl ByteMeter {
     /// A meter of bytes from this source.
-    pub(crate) fn new(counted_by: Arc<dyn CountBodyBytes>, source: BodySource) -> Self {
+    pub(crate) fn new(counted_by: Arc<dyn CountBodies>, source: BodySource) -> Self {
         Self { counted_by, source }
     }
 

@@ -4,6 +4,7 @@
 //! * [`origin`]: a body from the inner service, or stored bytes that take its place.
 //! * [`missing_range`]: a range from the inner service between stored bytes.
 //! * [`resumed`]: the rest of a body behind chunks that were collected.
+//! * [`watched`]: a body from the inner service, whose failure counts.
 //! * [`capture`]: collects a body for the store while it streams.
 //! * [`first_frames`]: what of a body is there at once.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
@@ -21,3 +22,4 @@ pub(crate) mod origin;
 pub(crate) mod pump;
 pub(crate) mod response;
 pub(crate) mod resumed;
+pub(crate) mod watched;

@@ -14,6 +14,7 @@ use crate::semantics::stored::StoredContent;
 
 use super::missing_range::Splice;
 use super::resumed::Resumed;
+use super::watched::WatchedBody;
 
 pin_project! {
     /// The inner service's body, or stored bytes in its place (RFC 9111 §4.3.4).
@@ -21,7 +22,7 @@ pin_project! {
     pub(crate) enum OriginBody<B> {
         Streaming {
             #[pin]
-            body: B,
+            body: WatchedBody<B>,
         },
         Stored {
             // Boxed, as few answers have one.
@@ -32,18 +33,18 @@ pin_project! {
         },
         Spliced {
             // Boxed, as next to no answer is one.
-            splice: Pin<Box<Splice<B>>>,
+            splice: Pin<Box<Splice<WatchedBody<B>>>>,
         },
         Resumed {
             // Boxed, as next to no answer is one.
-            resumed: Box<Resumed<B>>,
+            resumed: Box<Resumed<WatchedBody<B>>>,
         },
     }
 }
 
 impl<B> OriginBody<B> {
     /// The inner service's body.
-    pub(crate) fn streaming(body: B) -> Self {
+    pub(crate) fn streaming(body: WatchedBody<B>) -> Self {
         Self::Streaming { body }
     }
 
@@ -57,14 +58,14 @@ impl<B> OriginBody<B> {
     }
 
     /// The inner service's body of `missing` bytes between stored ones.
-    pub(crate) fn spliced([before, after]: [Bytes; 2], body: B, missing: u64) -> Self {
+    pub(crate) fn spliced([before, after]: [Bytes; 2], body: WatchedBody<B>, missing: u64) -> Self {
         Self::Spliced {
             splice: Box::pin(Splice::new([before, after], body, missing)),
         }
     }
 
     /// The inner service's body, of which the beginning was collected.
-    pub(crate) fn resumed(resumed: Resumed<B>) -> Self {
+    pub(crate) fn resumed(resumed: Resumed<WatchedBody<B>>) -> Self {
         let resumed = Box::new(resumed);
         Self::Resumed { resumed }
     }
@@ -219,7 +220,11 @@ mod tests {
         ] {
             let name = format!("{script:?}");
             let around = [Bytes::from("ab"), Bytes::from("gh")];
-            let mut body = OriginBody::spliced(around, Script(script.into()), 4);
+            let mut body = OriginBody::spliced(
+                around,
+                WatchedBody::watched_elsewhere(Script(script.into())),
+                4,
+            );
             for (text, end) in expected {
                 let (said, ended) = heard(&mut body);
                 assert_eq!((said.as_str(), ended), (*text, *end), "{name}");

@@ -18,6 +18,7 @@ use crate::body::byte_meter::ByteMeter;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
+use crate::body::watched::WatchedBody;
 
 pin_project! {
     /// The body of a response from a [`Cache`](crate::Cache): stored bytes, or the inner service's
@@ -68,12 +69,13 @@ impl<B> ResponseBody<B> {
     }
 
     /// A stored body.
-    pub(crate) fn whole(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+    #[inline]
+    pub(crate) fn whole(data: Bytes, trailers: Option<&HeaderMap>) -> Self {
         Self::new(Kind::Whole {
             data: Some(data).filter(|data| !data.is_empty()),
             // Servers that know a length send no trailers.
             is_sized: trailers.is_none(),
-            trailers: trailers.map(Box::new),
+            trailers: trailers.cloned().map(Box::new),
         })
     }
 
@@ -87,7 +89,7 @@ impl<B> ResponseBody<B> {
     }
 
     /// The inner service's body, untouched.
-    pub(crate) fn streaming(body: B) -> Self {
+    pub(crate) fn streaming(body: WatchedBody<B>) -> Self {
         Self::from_origin(OriginBody::streaming(body))
     }
 
@@ -134,6 +136,11 @@ where
         }
     }
 
+    /// Whether all of the data is here.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.kind, Kind::Whole { .. } | Kind::Pieces { .. })
+    }
+
     /// Waits until a body that is shared with other readers has ended. Others are not waited for.
     pub(crate) async fn wait_for_end(self) {
         if let Kind::Shared { mut reader, .. } = self.kind {
@@ -142,7 +149,7 @@ where
         }
     }
 
-    /// Lets the bytes of a body of unknown length be counted as they are read.
+    /// Lets the bytes of a body that is still to come be counted as they are read.
     pub(crate) fn set_meter(&mut self, new: ByteMeter) {
         if let Kind::Streaming { meter, .. } | Kind::Shared { meter, .. } = &mut self.kind {
             *meter = Some(new);
@@ -212,38 +219,23 @@ where
                 };
                 Poll::Ready(frame.map(Ok))
             }
-            KindProjection::Shared {
-                reader,
-                left,
-                meter,
-            } => {
-                let read = ready!(reader.poll_next(cx)).map_err(BodyError::cache)?;
-                let frame = frame_of(read, left);
-                if let Some(meter) = meter {
-                    meter.count(&frame);
-                }
-                Poll::Ready(frame)
-            }
             KindProjection::Pieces { left } => {
                 Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
             }
             KindProjection::Failed { error } => {
                 Poll::Ready(error.take().map(|error| Err(BodyError::shared(error))))
             }
+            // Out of line: a hit need not save what they use.
+            KindProjection::Shared {
+                reader,
+                left,
+                meter,
+            } => poll_shared(reader, left, meter, cx),
             KindProjection::Streaming {
-                mut body,
+                body,
                 capture,
                 meter,
-            } => {
-                let frame = ready!(body.as_mut().poll_frame(cx));
-                if let Some(meter) = meter {
-                    meter.count(&frame);
-                }
-                if let Some(capture) = capture {
-                    observe(capture, &frame, body.is_end_stream());
-                }
-                Poll::Ready(frame)
-            }
+            } => poll_streaming(body, capture, meter, cx),
         }
     }
 
@@ -276,6 +268,43 @@ where
             Kind::Failed { .. } => SizeHint::default(),
         }
     }
+}
+
+/// The result of a poll for a frame.
+type FramePoll<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
+
+/// Polls a body that is shared with other readers.
+#[inline(never)]
+fn poll_shared<E>(
+    reader: &mut BodyReader,
+    left: &mut Option<u64>,
+    meter: &mut Option<ByteMeter>,
+    cx: &mut Context<'_>,
+) -> FramePoll<E> {
+    let read = ready!(reader.poll_next(cx)).map_err(BodyError::cache)?;
+    let frame = frame_of(read, left);
+    if let Some(meter) = meter {
+        meter.count(&frame);
+    }
+    Poll::Ready(frame)
+}
+
+/// Polls the inner service's body, which the meter and the capture see.
+#[inline(never)]
+fn poll_streaming<B: Body<Data = Bytes>>(
+    mut body: Pin<&mut OriginBody<B>>,
+    capture: &mut Option<Box<Capture>>,
+    meter: &mut Option<ByteMeter>,
+    cx: &mut Context<'_>,
+) -> FramePoll<B::Error> {
+    let frame = ready!(body.as_mut().poll_frame(cx));
+    if let Some(meter) = meter {
+        meter.count(&frame);
+    }
+    if let Some(capture) = capture {
+        observe(capture, &frame, body.is_end_stream());
+    }
+    Poll::Ready(frame)
 }
 
 /// The frame of a shared reader's event; `left` counts down the announced length.

@@ -16,7 +16,7 @@ impl Config {
             before_routing: _, is_of_route: _, on_rewritten_target: _, scope, skip: _,
             bypass_fields, cache_queries, read_only_posts: _, also_invalidate: _, write_through, store_posts, classify_writes: _,
             invalidate_on_unknown, write_grace_window, detached_write_timeout,
-            max_detached_writes, coalesce, stale, failure_backoff, early_refresh, log_query,
+            max_detached_writes, coalesce, client_by: _, compress, stale, failure_backoff, max_refreshes, early_refresh, log_query,
             cache_status, cache_status_name, clock: _, random: _, origin_monitor: _,
         } = self;
         let groups = groups.as_deref().cloned().unwrap_or_default();
@@ -31,8 +31,8 @@ impl Config {
             format!("{key_covers_credentials} {query:?} {cookies:?} {scope} {bypass_fields:?}"),
             format!("{write_through} {store_posts} {invalidate_on_unknown} {write_grace_window:?}"),
             format!("{detached_write_timeout:?} {max_detached_writes} {coalesce:?} {stale:?}"),
-            format!("{max_private_entries} {failure_backoff:?} {early_refresh:?} {log_query} {cache_status} {name:?}"),
-            format!("{routes:?} {cache_queries:?}"),
+            format!("{max_private_entries} {failure_backoff:?} {max_refreshes} {early_refresh:?} {log_query} {cache_status} {name:?}"),
+            format!("{routes:?} {cache_queries:?} {compress:?}"),
         ]
     }
 }

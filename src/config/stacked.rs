@@ -8,10 +8,10 @@ impl Config {
     /// The options of a layer for the response to a request that has passed another layer of the
     /// same cache further inside.
     ///
-    /// Those of the inner layer judge the response. Those that judge the request, bound its
-    /// waiting or make a hit have been in use before, and stay those of this layer.
+    /// All are listed, so that a new one cannot be forgotten. Those of the inner layer judge the
+    /// response. Those that judge the request, bound its waiting or make a hit have been in use
+    /// before, and stay those of this layer.
     pub(crate) fn with_response_options_of(&self, inner: &Self) -> Self {
-        // All fields are listed, so that a new one cannot be forgotten.
         Self {
             ttl: inner.ttl,
             negative_ttl: inner.negative_ttl,
@@ -59,8 +59,11 @@ impl Config {
             detached_write_timeout: inner.detached_write_timeout,
             max_detached_writes: self.max_detached_writes,
             coalesce: self.coalesce,
+            client_by: self.client_by.clone(),
+            compress: self.compress.clone(),
             stale: inner.stale,
             failure_backoff: self.failure_backoff,
+            max_refreshes: self.max_refreshes,
             early_refresh: self.early_refresh,
             origin_monitor: self.origin_monitor.clone(),
             log_query: self.log_query,

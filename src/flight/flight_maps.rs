@@ -6,14 +6,19 @@
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
+use super::hold_ups::HoldUps;
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
+use super::patience::is_long;
+use super::rivals::Rivals;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::shares::ClientId;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// Few under loom, which creates each of them anew for every interleaving.
@@ -74,15 +79,24 @@ impl<F, H> FlightStripe<F, H> {
     }
 
     /// Removes a flight and counts it as completed. If its key is paced, another request may call;
-    /// all of them stop waiting if its response was shared and `is_whole`.
-    pub(super) fn close(&self, key: CacheKey, flight: &Arc<Flight<F, H>>, is_whole: bool) {
+    /// all of them stop waiting if its response was shared and `is_whole`. The time that it `took` is
+    /// noted.
+    pub(super) fn close(
+        &self,
+        key: CacheKey,
+        flight: &Arc<Flight<F, H>>,
+        (is_whole, took): (bool, Option<Duration>),
+    ) {
         let mut maps = self.lock();
+        if let Some(took) = took {
+            maps.note_time(&key, flight, took);
+        }
         let ended = match is_whole {
             true => maps.end_pacing(key, flight),
             false => Vec::new(),
         };
         let removed = maps.remove(key, flight);
-        let next_to_call = maps.paced.leave(&key, flight.id);
+        let next_to_call = maps.paced.give_back(&key, flight.id);
         self.completed_fills.fetch_add(1, Ordering::Release);
         drop(maps);
         drop(removed);
@@ -95,12 +109,14 @@ impl<F, H> FlightStripe<F, H> {
         &self,
         keys: [&CacheKey; 2],
         flight: &Arc<Flight<F, H>>,
+        took: Duration,
     ) -> bool {
         let mut maps = self.lock();
         let is_paced = keys.into_iter().any(|key| maps.paced.has_entry(key));
         if is_paced || flight.announcement.had_listeners() {
             return false;
         }
+        maps.note_time(keys[0], flight, took);
         let removed = maps.remove(*keys[0], flight);
         self.completed_fills.fetch_add(1, Ordering::Release);
         drop(maps);
@@ -127,6 +143,10 @@ pub(super) struct FlightMaps<F, H> {
     /// The keys whose calls fail.
     pub(super) paced: PacedKeys<Arc<Flight<F, H>>>,
     pub(super) refreshes: RefreshesUnderWay,
+    /// The clients whose flights others have followed in vain, or for too long.
+    pub(super) hold_ups: HoldUps,
+    /// The flights that had others of their page beside them.
+    pub(super) rivals: Rivals,
 }
 
 impl<F, H> Default for FlightMaps<F, H> {
@@ -137,6 +157,8 @@ impl<F, H> Default for FlightMaps<F, H> {
             of_variants: ByKey::default(),
             paced: PacedKeys::default(),
             refreshes: RefreshesUnderWay::default(),
+            hold_ups: HoldUps::default(),
+            rivals: Rivals::default(),
         }
     }
 }
@@ -150,11 +172,29 @@ impl<F, H> FlightMaps<F, H> {
         rules: JoinRules,
         decide: impl Fn(&F) -> JoinDecision,
     ) -> Option<Joinable<'_, F, H>> {
+        // One that has held up others waits for those that are like it, so that these call once.
+        let patience = self.hold_ups.patience_of(&key, rules.client, rules.now);
+        let rules = (rules, patience);
         let shared = self.paced.shared(&key);
         shared
             .and_then(|flight| flight.joinable(rules, &decide))
             .or_else(|| find_joinable(&self.current, &self.next, key, rules, &decide))
             .or_else(|| self.of_variants.get(&key)?.joinable(rules, &decide))
+    }
+
+    /// Whether a request waits for no calls of a client, because that has held up others for longer
+    /// than its own client has.
+    pub(super) fn avoids<'m>(
+        &'m self,
+        key: &'m CacheKey,
+        rules: JoinRules,
+    ) -> impl Fn(ClientId) -> bool + 'm {
+        let notes = &self.hold_ups;
+        move |client| {
+            let held_up = notes.by_client(key, Some(client), rules.now);
+            let patience = || notes.patience_of(key, rules.client, rules.now);
+            held_up.is_some_and(|time| time > patience())
+        }
     }
 
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
@@ -163,9 +203,19 @@ impl<F, H> FlightMaps<F, H> {
     pub(super) fn insert(
         &mut self,
         key: CacheKey,
+        rules: JoinRules,
         new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
-        let flight = Arc::new(new(self.current.get(&key).map(|current| &**current)));
+        self.note_displaced(&key, rules);
+        let mut flight = {
+            let avoids = self.avoids(&key, rules);
+            let current = self.current.get(&key).map(|current| &**current);
+            let is_awaited = |current: &&Flight<F, H>| !current.client.is_some_and(&avoids);
+            new(current.filter(is_awaited))
+        };
+        flight.held_up_before = self.hold_ups.by_client(&key, flight.client, rules.now);
+        let flight = Arc::new(flight);
+        self.note_rivals(key, &flight);
         let place = match flight.predecessor.is_some() || flight.is_beside {
             true => &mut self.next,
             false => &mut self.current,
@@ -178,6 +228,29 @@ impl<F, H> FlightMaps<F, H> {
             .flatten();
         let removed = [replaced, replaced_variant, None, None, None, None];
         (flight, removed)
+    }
+
+    /// Notes the clients of flights for which others have waited in vain until a request opens another
+    /// one in their place: those that are overdue, whatever variant they are of, and the current one
+    /// of the key if it makes way. Its followers will find the new one.
+    fn note_displaced(&mut self, key: &CacheKey, rules: JoinRules) {
+        let primary_key = key.primary();
+        let current = self.current.get(key);
+        let of_page = [
+            self.current.get(&primary_key),
+            self.of_variants.get(&primary_key),
+        ];
+        let overdue = of_page.into_iter().flatten();
+        let overdue = overdue.filter(|flight| flight.is_overdue(rules));
+        let current = current.filter(|flight| flight.makes_way_in_vain(rules));
+        let mut in_vain = [None; 3];
+        for (place, flight) in in_vain.iter_mut().zip(current.into_iter().chain(overdue)) {
+            *place = flight.take_wait_in_vain();
+        }
+        for (client, since) in in_vain.into_iter().flatten() {
+            let waited = since.elapsed();
+            self.hold_ups.note_in_vain(key, client, waited, rules.now);
+        }
     }
 
     /// Makes a flight the current one, since its call begins.
@@ -212,6 +285,9 @@ impl<F, H> FlightMaps<F, H> {
         let variant_key = flight.variant_key.get();
         let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
         self.refreshes.end(&key, flight.id);
+        if flight.has_rivals.get().is_some() {
+            self.rivals.end(&key.primary(), flight.id);
+        }
         [
             remove_from(&mut self.current, &key, flight),
             variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
@@ -220,6 +296,51 @@ impl<F, H> FlightMaps<F, H> {
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]
+    }
+
+    /// Notes the flights of a page that are open when another one is opened, of whatever variant:
+    /// which one a response is of is known once it is there.
+    fn note_rivals(&mut self, key: CacheKey, flight: &Flight<F, H>) {
+        let primary_key = key.primary();
+        let open = [
+            self.current.get(&key),
+            self.next.get(&key),
+            self.current.get(&primary_key),
+            self.next.get(&primary_key),
+            self.of_variants.get(&primary_key),
+        ];
+        let mut has_rivals = self.rivals.has(&primary_key);
+        for other in open.into_iter().flatten() {
+            self.rivals.add(primary_key, other.id);
+            let _ = other.has_rivals.set(());
+            has_rivals = true;
+        }
+        if has_rivals {
+            self.rivals.add(primary_key, flight.id);
+            let _ = flight.has_rivals.set(());
+        }
+    }
+
+    /// Whether the response of a flight may be stored under a key: that of no later call was.
+    pub(super) fn claim_store(&mut self, flight: &Flight<F, H>, stored_key: CacheKey) -> bool {
+        let call = flight.call.get();
+        call.is_none_or(|call| self.rivals.claim_store(stored_key, call.at.monotonic()))
+    }
+
+    /// Notes the client of a flight whose response is whole, if its call took long and has kept
+    /// others waiting so long, or a stale response in use.
+    fn note_time(&mut self, key: &CacheKey, flight: &Flight<F, H>, took: Duration) {
+        let Some(client) = flight.client else { return };
+        if !is_long(took) {
+            return;
+        }
+        let waited = flight.waited_for().map(|(_, since)| since.elapsed());
+        let took = match waited {
+            _ if self.refreshes.has(key, flight.id) => took,
+            Some(waited) if is_long(waited) => took.min(waited),
+            _ => return,
+        };
+        self.hold_ups.note_slow(key, client, took, flight.opened);
     }
 
     /// Ends the pacing of a flight's keys, where it is the one with a response.

@@ -8,12 +8,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
+use super::patience::is_long;
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
+use crate::shares::ClientId;
 
 /// The flights that a request may join, and the condition under which it may open one.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ pub(crate) struct JoinRules {
     pub(crate) fill_timeout: Duration,
     /// Whether the request joins only a flight that has an outcome already: it waits for no flight.
     pub(crate) only_answered: bool,
+    /// The client of the request, if it is known.
+    pub(crate) client: Option<ClientId>,
 }
 
 /// Flights by their cache key.
@@ -48,7 +54,7 @@ pub(super) fn find_joinable<'f, F, H>(
     current: &'f ByKey<F, H>,
     next: &'f ByKey<F, H>,
     key: CacheKey,
-    rules: JoinRules,
+    rules: (JoinRules, Duration),
     decide: impl Fn(&F) -> JoinDecision,
 ) -> Option<Joinable<'f, F, H>> {
     let joinable = |flight: &'f Arc<Flight<F, H>>| flight.joinable(rules, &decide);
@@ -85,6 +91,17 @@ pub(super) struct Flight<F, H> {
     /// last of them with success.
     pub(super) overtaken: u32,
     pub(super) call: OnceLock<CallStart>,
+    /// The client of the leader's request.
+    pub(super) client: Option<ClientId>,
+    /// For how long its client has held up others, if it has: requests of clients that have not do
+    /// not wait for this flight.
+    pub(super) held_up_before: Option<Duration>,
+    /// The time since which requests of other clients wait, or have waited.
+    others_wait_since: OnceLock<Instant>,
+    /// Set once it is noted that they have waited in vain.
+    is_noted_in_vain: OnceLock<()>,
+    /// Set when another flight of its page is open at the same time.
+    pub(super) has_rivals: OnceLock<()>,
     /// Set when a request joins that may have begun after an invalidation that the flight's fence
     /// does not know of.
     joined_under_other_fence: OnceLock<()>,
@@ -105,6 +122,8 @@ pub(super) struct CallStart {
 
 /// The running flight of the same key whose outcome comes before this flight's call may begin.
 pub(super) struct Predecessor<F, H> {
+    /// Its client, if that is known and another one.
+    pub(super) client: Option<ClientId>,
     /// An observer of that flight.
     pub(super) observer: Follower<F, H>,
     /// The longest time to wait for it.
@@ -124,7 +143,8 @@ impl<F, H> Flight<F, H> {
             Some(_) => (None, alive),
         };
         let predecessor = waited_for.map(|current| Predecessor {
-            observer: current.observer(),
+            client: current.client.filter(|_| current.client != rules.client),
+            observer: current.observer(rules),
             max_wait: current.time_left(rules),
         });
         // One that may still bring a response was not too slow.
@@ -139,6 +159,11 @@ impl<F, H> Flight<F, H> {
             is_beside: rules.not_before.is_some() && displaced.is_some(),
             overtaken,
             call: OnceLock::new(),
+            client: rules.client,
+            held_up_before: None,
+            others_wait_since: OnceLock::new(),
+            is_noted_in_vain: OnceLock::new(),
+            has_rivals: OnceLock::new(),
             joined_under_other_fence: OnceLock::new(),
             id,
             announcement: Arc::default(),
@@ -161,10 +186,11 @@ impl<F, H> Flight<F, H> {
     /// than a write that was answered before the request began.
     ///
     /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
-    /// `decide`, which compares it with the request's own.
+    /// `decide`, which compares it with the request's own. If the flight's client has held up others
+    /// for longer than `patience`, the response must be there.
     pub(super) fn joinable(
         &self,
-        rules: JoinRules,
+        (rules, patience): (JoinRules, Duration),
         decide: &impl Fn(&F) -> JoinDecision,
     ) -> Option<Joinable<'_, F, H>> {
         if !self.is_alive(rules) {
@@ -174,6 +200,10 @@ impl<F, H> Flight<F, H> {
             return None;
         }
         if self.is_beside && rules.not_before.is_none() {
+            return None;
+        }
+        let is_avoided = self.held_up_before.is_some_and(|time| time > patience);
+        if is_avoided && !self.is_of_client(rules.client) && !self.is_whole() {
             return None;
         }
         let is_older = |than: Moment| self.has_begun_before(than);
@@ -201,13 +231,55 @@ impl<F, H> Flight<F, H> {
         self.call.get().is_some() && !self.announcement.is_published()
     }
 
+    /// The client of the flight, if requests of other clients have waited for it, and since when.
+    pub(super) fn waited_for(&self) -> Option<(ClientId, Instant)> {
+        Some((self.client?, *self.others_wait_since.get()?))
+    }
+
+    /// Whom they have waited for in vain and since when, unless that is noted. It counts as noted then.
+    pub(super) fn take_wait_in_vain(&self) -> Option<(ClientId, Instant)> {
+        let waited_for = self.waited_for()?;
+        self.is_noted_in_vain.set(()).ok().map(|()| waited_for)
+    }
+
+    /// Whether others wait for it though its time is over, and it has brought no whole response.
+    pub(super) fn is_overdue(&self, rules: JoinRules) -> bool {
+        self.keeps_waiting().is_some() && !self.is_alive(rules)
+    }
+
+    /// Whether others wait for it in vain if it makes way for one of this request: it is overdue, or
+    /// of the same client, or they have waited long. It has brought no whole response.
+    pub(super) fn makes_way_in_vain(&self, rules: JoinRules) -> bool {
+        self.keeps_waiting().is_some_and(|since| {
+            self.is_of_client(rules.client) || is_long(since.elapsed()) || !self.is_alive(rules)
+        })
+    }
+
+    /// Since when others wait for it, unless its whole response is there.
+    fn keeps_waiting(&self) -> Option<Instant> {
+        let (_, since) = self.waited_for()?;
+        (!self.is_whole()).then_some(since)
+    }
+
+    /// Whether it is of this client, which is known.
+    pub(super) fn is_of_client(&self, client: Option<ClientId>) -> bool {
+        client.is_some() && self.client == client
+    }
+
+    fn note_other(&self, rules: JoinRules) {
+        if rules.client != self.client && !self.is_whole() {
+            self.others_wait_since.get_or_init(Instant::now);
+        }
+    }
+
     /// Whether all followers so far have joined under the flight's fence.
     pub(super) fn is_followed_under_its_fence(&self) -> bool {
         self.joined_under_other_fence.get().is_none()
     }
 
     /// A new observer: it only learns the outcome.
-    fn observer(&self) -> Follower<F, H> {
+    fn observer(&self, rules: JoinRules) -> Follower<F, H> {
+        self.note_other(rules);
         Follower {
             flight_id: self.id,
             time_left: Duration::ZERO,
@@ -233,6 +305,7 @@ impl<F: Clone, H> Joinable<'_, F, H> {
         if decision != JoinDecision::Join {
             let _ = flight.joined_under_other_fence.set(());
         }
+        flight.note_other(rules);
         // A call that has not begun comes after all invalidations that concern the request.
         let checks_groups = decision == JoinDecision::CheckGroups && flight.call.get().is_some();
         Follower {

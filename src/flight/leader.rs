@@ -1,8 +1,9 @@
 //! The leader of a flight: the request that calls the inner service for all who follow.
 //!
 //! Knows the stripes, through which it moves its flight; the call itself is made by the service.
-//! That uses a [`Leader`] in the order of its methods: `set_driver`, `wait_for_predecessor`,
-//! `begin_call`, then `add_variant_key` and `publish` or `close_with`, at last `close`.
+//! That uses a [`Leader`] in the order of its methods: `wait_for_predecessor`, `begin_call`,
+//! `set_driver` once it has to wait for one of these or for the response, then `add_variant_key` and
+//! `publish` or `close_with`, at last `close`.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,11 @@ use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
 use super::join_rules::{Flight, JoinRules, Predecessor};
+use super::patience::is_long;
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::shares::ClientId;
 use crate::timeout::with_timeout;
 
 /// The leader's end of a flight.
@@ -81,12 +84,17 @@ impl<F, H> Leader<F, H> {
     ///
     /// The service calls it before [`begin_call`](Self::begin_call), so that N concurrent misses
     /// without a fence make at most two calls. Returns `None` at once if there is nothing to wait
-    /// for, and after the takeover timeout. Dropping the future has no effect on either flight.
+    /// for, and after the takeover timeout: the client of the flight before has held up this one then.
+    /// Dropping the future has no effect on either flight.
     pub(crate) async fn wait_for_predecessor(&self) -> Option<FlightOutcome<H>> {
         let predecessor = self.predecessor()?;
         predecessor.observer.detach_call();
         let outcome = predecessor.observer.wait_for_outcome();
-        with_timeout(predecessor.max_wait, outcome).await
+        let outcome = with_timeout(predecessor.max_wait, outcome).await;
+        if let (Some(client), None) = (predecessor.client, &outcome) {
+            self.note_in_vain(client, predecessor.max_wait);
+        }
+        outcome
     }
 
     /// Tells the table that the call begins: from now on requests that need a later call, or that
@@ -160,6 +168,10 @@ impl<F, H> Leader<F, H> {
         if self.has_outcome() {
             return;
         }
+        match outcome {
+            FlightOutcome::Shared(_) | FlightOutcome::Exempt => {}
+            FlightOutcome::Refused { .. } | FlightOutcome::Vacant => self.note_if_in_vain(),
+        }
         let recovered = match outcome {
             FlightOutcome::Refused { kind, .. } => Some(kind),
             _ => None,
@@ -170,6 +182,34 @@ impl<F, H> Leader<F, H> {
             let stripe = self.stripes.of_key(&self.key);
             stripe.end_pacing(&self.key, kind.into());
         }
+    }
+
+    /// Notes that the flight has brought nothing, if others still wait for it or some have waited
+    /// long: they may have left because of that.
+    fn note_if_in_vain(&self) {
+        // Asked first, as it takes no lock.
+        let Some((_, since)) = self.flight.waited_for() else {
+            return;
+        };
+        if self.has_outcome() {
+            return;
+        }
+        if is_long(since.elapsed()) || self.has_followers() {
+            self.note_wait_in_vain();
+        }
+    }
+
+    /// Notes that others have waited for the flight in vain, if they have.
+    fn note_wait_in_vain(&self) {
+        if let Some((client, since)) = self.flight.take_wait_in_vain() {
+            self.note_in_vain(client, since.elapsed());
+        }
+    }
+
+    fn note_in_vain(&self, client: ClientId, waited: Duration) {
+        let mut maps = self.stripes.of_key(&self.key).lock();
+        let opened = self.flight.opened;
+        (maps.hold_ups).note_in_vain(&self.key, client, waited, opened);
     }
 
     /// Leaves the flight to its followers, because the request is none of the cache's. Nothing will
@@ -186,18 +226,35 @@ impl<F, H> Leader<F, H> {
 
     /// Closes the flight: no request joins any more. Its followers keep following.
     pub(crate) fn close(&self) {
-        self.close_as(false);
+        self.close_as(false, None);
     }
 
-    /// Closes the flight, whose body has not broken off. That ends the pacing of its keys.
-    pub(crate) fn close_whole(&self) {
-        self.close_as(true);
+    /// Closes the flight, whose body has not broken off, and notes the time that its call took until
+    /// the end of that, if it is known. That ends the pacing of its keys.
+    pub(crate) fn close_whole(&self, took: Option<Duration>) {
+        self.close_as(true, took);
     }
 
-    fn close_as(&self, is_whole: bool) {
+    fn close_as(&self, is_whole: bool, took: Option<Duration>) {
+        if !is_whole
+            && self.flight.waited_for().is_some()
+            && self.has_outcome()
+            && !self.flight.is_whole()
+        {
+            self.note_wait_in_vain();
+        }
         let stripe = self.stripes.of_key(&self.key);
-        stripe.close(self.key, &self.flight, is_whole);
+        stripe.close(self.key, &self.flight, (is_whole, took));
         self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the response may be stored under a key, whose turn it is now: that of no call which
+    /// began later was stored meanwhile.
+    pub(crate) fn claim_store(&self, stored_key: CacheKey) -> bool {
+        self.flight.has_rivals.get().is_none() || {
+            let mut maps = self.stripes.of_key(&self.key).lock();
+            maps.claim_store(&self.flight, stored_key)
+        }
     }
 
     /// Closes the flight if no request has ever joined it, and neither its key nor that of the
@@ -205,9 +262,9 @@ impl<F, H> Leader<F, H> {
     /// request learns it.
     ///
     /// The service calls it once the response is stored, where later requests find it.
-    pub(crate) fn close_unfollowed(&self, stored_key: &CacheKey) -> bool {
+    pub(crate) fn close_unfollowed(&self, stored_key: &CacheKey, took: Duration) -> bool {
         let stripe = self.stripes.of_key(&self.key);
-        let is_closed = stripe.close_unfollowed([&self.key, stored_key], &self.flight);
+        let is_closed = stripe.close_unfollowed([&self.key, stored_key], &self.flight, took);
         self.is_closed.store(is_closed, Ordering::Relaxed);
         is_closed
     }
@@ -233,6 +290,7 @@ impl<F, H> Leader<F, H> {
 
 impl<F, H> Drop for Leader<F, H> {
     fn drop(&mut self) {
+        self.note_if_in_vain();
         if !*self.is_closed.get_mut() {
             self.close();
         }

@@ -44,6 +44,10 @@
 //! follower has come; without followers the call is cancelled with its request. A leader that is
 //! dropped before it has an outcome leaves the flight vacant, and a follower takes over.
 //!
+//! A client whose flight has [held up](hold_ups) others leads none that requests of other clients wait
+//! for, but those of clients like it; and of each limited number of places a client has its
+//! [share](shares).
+//!
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
 //! [`ExpiringSet`] of keys to be treated differently for a while.
 //!
@@ -56,11 +60,14 @@ mod budget;
 mod expiring_set;
 mod flight_maps;
 mod follower;
+mod hold_ups;
 mod join_rules;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod pacing;
+mod patience;
+mod rivals;
 mod stream;
 mod table;
 mod takeover_timeout;
@@ -75,7 +82,7 @@ pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
 pub(crate) use pacing::{
     Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
-    patience_for,
 };
+pub(crate) use patience::patience_for;
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights, Foreseen};

@@ -14,6 +14,7 @@ use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
+use crate::shares::ClientId;
 use crate::sync::MutexGuard;
 
 /// All flights of a cache: for each key at most one whose call has begun and that later requests
@@ -22,7 +23,7 @@ use crate::sync::MutexGuard;
 /// Its size is bounded by the number of requests: an entry lives as long as its [`Leader`]. Clones
 /// are handles of the same table.
 pub(crate) struct Flights<F, H> {
-    stripes: Arc<FlightStripes<F, H>>,
+    pub(super) stripes: Arc<FlightStripes<F, H>>,
 }
 
 /// The part of a request in a flight.
@@ -110,13 +111,18 @@ impl<F, H> Flights<F, H> {
             None => {}
         }
         let new = |current: Option<&Flight<F, H>>| Flight::new(fence, id, rules, current);
-        Entered::Leader(self.open(maps, key, new))
+        Entered::Leader(self.open(maps, (key, rules), new))
     }
 
     /// A place among the paced calls of a key, to be asked for. For a request whose followed calls
     /// have failed.
-    pub(crate) fn place(&self, key: CacheKey, precedence: Precedence) -> Place<F, H> {
-        Place::new(self.stripes.clone(), key, precedence)
+    pub(crate) fn place(
+        &self,
+        key: CacheKey,
+        precedence: Precedence,
+        client: Option<ClientId>,
+    ) -> Place<F, H> {
+        Place::new(self.stripes.clone(), key, precedence, client)
     }
 
     /// Ends the pacing of a key, because a request that waited for a place has use for a shared
@@ -176,7 +182,10 @@ impl<F, H> Flights<F, H> {
         short: impl FnOnce() -> Option<ShortRefresh>,
     ) -> bool {
         let maps = self.stripes.of_key(key).lock();
-        maps.refreshes.choose_length(key, rules, short).is_some()
+        let refreshes = &maps.refreshes;
+        let avoids = maps.avoids(key, rules.join_rules);
+        let length = refreshes.choose_length(key, rules, avoids, short);
+        length.is_some()
     }
 
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
@@ -193,20 +202,21 @@ impl<F, H> Flights<F, H> {
     ) -> Option<(Leader<F, H>, RefreshLength)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
-        let begun = maps.refreshes.choose_length(&key, rules, short)?;
+        let avoids = maps.avoids(&key, join_rules);
+        let begun = (maps.refreshes).choose_length(&key, rules, avoids, short)?;
         let id = next_id();
-        maps.refreshes.begin(key, id, begun, join_rules.now);
+        maps.refreshes.begin(key, id, begun, join_rules);
         let flight = Flight::new(Some(fence), id, join_rules, None);
-        Some((self.open(maps, key, |_| flight), begun.1))
+        Some((self.open(maps, (key, join_rules), |_| flight), begun.1))
     }
 
     fn open(
         &self,
         mut maps: MutexGuard<'_, FlightMaps<F, H>>,
-        key: CacheKey,
+        (key, rules): (CacheKey, JoinRules),
         new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> Leader<F, H> {
-        let (flight, replaced) = maps.insert(key, new);
+        let (flight, replaced) = maps.insert(key, rules, new);
         drop(maps);
         drop(replaced);
         Leader::new(self.stripes.clone(), key, flight)

@@ -44,7 +44,7 @@ impl<F, H> Flight<F, H> {
     }
 
     /// Whether all bytes of the response are here. One that is published without a body has none.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         match self.stream.get().filter(|stream| stream.has_begun()) {
             Some(stream) => stream.is_whole(),
             None => self.announcement.is_published(),

@@ -321,7 +321,8 @@ impl<B: Backend> CacheHandle<B> {
         let buffers = &shared.coalescing.buffers;
         let in_flight = InFlight {
             fills: shared.coalescing.flights.len(),
-            waiting_fills: shared.origin.fill_queue.len(),
+            waiting_fills: shared.origin.waiting_fills.len(),
+            origin_calls: shared.origin.unanswered.len(),
             tasks: shared.background.len(),
             detached_writes: shared.detached_writes.len(),
             bytes: buffers.collected_bytes(),
@@ -330,9 +331,11 @@ impl<B: Backend> CacheHandle<B> {
             copied_bytes: buffers.copied_bytes(),
         };
         let backend = &shared.store.backend;
+        let monotonic = self.state.now().monotonic();
         let now = Snapshot {
             uptime: SystemClock.now().monotonic().saturating_sub(shared.started),
             in_flight,
+            origin_silence: shared.origin.unanswered.silence(monotonic),
             histograms: &shared.histograms,
             operations: &shared.store.operations,
             origin: self.state.config.origin_load(),

@@ -95,10 +95,16 @@ impl QueryRules {
     }
 
     /// Returns a URI without the ignored parts of its query; `None` if it has none.
-    pub(crate) fn trimmed(&self, uri: &Uri) -> Option<Uri> {
-        if self.is_all() {
-            return None;
+    #[inline]
+    pub(crate) fn trimmed(&self, uri: &Uri) -> Option<Box<Uri>> {
+        match self.is_all() {
+            true => None,
+            false => self.trimmed_by_rules(uri).map(Box::new),
         }
+    }
+
+    #[inline(never)]
+    fn trimmed_by_rules(&self, uri: &Uri) -> Option<Uri> {
         let path_and_query = match self.apply(uri.query()?) {
             Some(Cow::Borrowed(_)) => return None,
             Some(Cow::Owned(kept)) => format!("{}?{kept}", uri.path()),

@@ -117,6 +117,7 @@ use crate::state::LayerState;
 /// | [stale responses](#stale-responses) | when a response is used beyond its lifetime |
 /// | [refreshing](#refreshing) | when a response is fetched again in the background |
 /// | [`Cache-Status`](#cache-status) | how the cache explains itself in responses |
+/// | compression | with the feature `compress`: coded forms, made once |
 /// | [time and randomness](#time-and-randomness) | clocks and random numbers for tests |
 ///
 /// Names follow one scheme. Limits begin with `max_`. Durations end in `_timeout`, `_ttl`,

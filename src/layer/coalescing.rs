@@ -1,10 +1,15 @@
 //! Options for how concurrent requests share one call to the inner service.
 
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request;
+
 use super::CacheLayer;
 use crate::backend::Backend;
+use crate::config::hook::{HookGuard, subject};
+use crate::shares::ClientId;
 use crate::stats::OriginMonitor;
 
 /// # Coalescing
@@ -148,6 +153,75 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn max_parallel_retries(self, calls: usize) -> Self {
         self.with(|config| config.coalesce.max_parallel_retries = calls)
+    }
+
+    /// Sets a function that tells which client a request is from, so that one client does not take
+    /// from others what all of them share.
+    ///
+    /// Default: no function; clients are not told apart. With one, a client takes another of a
+    /// limited number of places only while it has fewer than are free, so about half of them at most:
+    ///
+    /// - the calls of a key after failures ([`max_parallel_retries`](Self::max_parallel_retries)),
+    ///   in turn with other clients, and the fills that wait for the inner service
+    ///   ([`max_waiting_fills`](Self::max_waiting_fills)).
+    /// - the refreshes of all keys ([`max_refreshes`](Self::max_refreshes)). Those of a key that hang
+    ///   hold up no refresh by a request of another client.
+    /// - the notes on requests of a key that failed or were refused
+    ///   ([`failure_backoff`](Self::failure_backoff), [`uncacheable_ttl`](Self::uncacheable_ttl)):
+    ///   eight different ones speak for all only if they are from several clients. A client's
+    ///   share of them holds for its own requests.
+    /// - the variants of a key: of 32, as far as this process has stored them. Beyond its share, the
+    ///   one that the client has stored last before is removed.
+    ///
+    /// If requests of other clients have waited for a client's call in vain, because it took longer
+    /// than [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout), failed or was refused,
+    /// they do not wait for the next ones for the same key, for ten minutes: one of them calls for all.
+    /// Nor if the call took longer than a second, and than twice the time of the last one of another
+    /// client: such a refresh keeps no other client from one of its own either. Clients that have held
+    /// up others wait for the calls of those that have done so for twice as long at most.
+    ///
+    /// The function returns what the application knows a client by, such as its address. Only a
+    /// digest of it is kept, which is keyed with a secret of the process. It is called for
+    /// requests that need the inner service, not for hits nor for explanations. `None`, or a panic,
+    /// leaves the client unknown: its request has any free place, as without a function. In stacked
+    /// layers the function of the outermost one is called.
+    ///
+    /// # Danger
+    /// Clients that the function does not tell apart are one client, with one share: those behind
+    /// one gateway (NAT), or all of them where the address is that of a load balancer. Return
+    /// `None` there, or the address that the load balancer tells. Never return what a client only
+    /// claims, such as an `X-Forwarded-For` that it could have sent itself: it would be as many
+    /// clients as it likes. Nor a whole address of IPv6, of which a client has 2<sup>64</sup>.
+    ///
+    /// ```
+    /// use std::net::{IpAddr, SocketAddr};
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// // As axum has it; the server adds it to the request.
+    /// #[derive(Clone)]
+    /// struct ConnectInfo<T>(T);
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default()).client_by(|request| {
+    ///     let client = request.extensions.get::<ConnectInfo<SocketAddr>>()?.0;
+    ///     Some(match client.ip().to_canonical() {
+    ///         IpAddr::V4(address) => address.to_bits().into(),
+    ///         IpAddr::V6(address) => address.to_bits() >> 64 << 64,
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn client_by<I: Hash>(
+        self,
+        client: impl Fn(&request::Parts) -> Option<I> + Send + Sync + 'static,
+    ) -> Self {
+        let guard = HookGuard::new("client_by");
+        self.with(|config| {
+            config.client_by = Some(Arc::new(move |request, secret| {
+                let digest = || client(request).map(|client| secret.hash_one(client));
+                let digest = guard.call(subject(request), digest)?;
+                Ok(digest.map(ClientId::from_digest))
+            }));
+        })
     }
 
     /// Sets how many fills may wait for the inner service to become ready.

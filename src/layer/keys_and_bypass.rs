@@ -268,6 +268,8 @@ impl<B: Backend> CacheLayer<B> {
     /// service that obeys them would have the response to another request stored under the key of
     /// this one. The request goes to the service as it came, and its response is not stored;
     /// `Cache-Status` says `fwd=bypass; detail=bypass-field`. An empty list lets no field decide.
+    /// Other characters between the words of a name, as in `X_HTTP_Method`, make no difference: some
+    /// services know none.
     ///
     /// The method of a request says whether it is a write, whatever these fields say: a POST
     /// invalidates, and a GET does not. A service should obey an override in a POST only. A method

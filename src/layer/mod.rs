@@ -31,6 +31,9 @@ mod status;
 
 mod time;
 
+#[cfg(feature = "compress")]
+mod compress;
+
 #[cfg(feature = "serde")]
 mod from_options;
 

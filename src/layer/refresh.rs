@@ -57,6 +57,20 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.failure_backoff = backoff)
     }
 
+    /// Sets how many background refreshes of all keys may be under way at the same time.
+    ///
+    /// Default: 256. Requests with the fields of one that has brought a response lately have as many
+    /// of their own, so that a client whose requests hang takes no place of theirs. Each is a call of
+    /// the inner service and a task, for [`fill_timeout`](Self::fill_timeout) at most. Beyond the
+    /// limit requests use their stale responses as before, and a later one begins the refresh;
+    /// [`Stats::refused_refreshes`](crate::stats::Stats::refused_refreshes) counts them. With 0 only
+    /// refreshes for a short time begin. These are for keys whose others hang, and are bounded apart:
+    /// 8 and, of keys for which one has brought a response, 64. Clones of a layer share the counts.
+    #[must_use]
+    pub fn max_refreshes(self, max: usize) -> Self {
+        self.with(|config| config.max_refreshes = max)
+    }
+
     /// Sets how early hits refresh a response in the background before it expires, so that a
     /// popular key never expires (the XFetch algorithm).
     ///

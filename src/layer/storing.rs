@@ -317,6 +317,15 @@ impl<B: Backend> CacheLayer<B> {
     /// [`Stats::repetitions`](crate::stats::Stats::repetitions). Only requests without content are
     /// repeated; the first call may have consumed the body all the same.
     ///
+    /// Over HTTP/2 a GET may have content that its head does not announce. It is in no key, so that no
+    /// response to it may be for others. A body of a type that is known by default, or by
+    /// [`request_body`](Self::request_body), is asked: if it has not ended, the request goes to the
+    /// service past the cache (`request-content`), unless a fresh stored response answers it. So does
+    /// one of hyper's `Incoming` with the feature `proxy`. One of a type that is known by this
+    /// function alone cannot be asked: each GET and HEAD that may be stored goes to the service with an
+    /// empty body in its place. **Bodies of all other types go on as they are**: add a function for the
+    /// type, or see to it that no handler of a GET reads content.
+    ///
     /// Default: the functions for `()`, `String`, `Vec<u8>`, `Bytes`, `Full<Bytes>`,
     /// `Empty<Bytes>`, and for `BoxBody<Bytes, E>` and `UnsyncBoxBody<Bytes, E>` whose error is
     /// `Infallible`, [`BoxError`](crate::BoxError) or `std::io::Error`; with the feature `proxy`

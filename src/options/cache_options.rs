@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::{Rules, deserialize, read_routes};
 use crate::key::{Authority, QueryRules, Sites};
 use crate::semantics::cache_control::RequestDirective;
+#[cfg(feature = "compress")]
+use crate::semantics::content_coding::Coding;
 use crate::semantics::freshness::Ttl;
 
 /// The options of a [`CacheLayer`](crate::CacheLayer) that are data, for
@@ -154,6 +156,8 @@ pub struct CacheOptions {
     /// [`CacheLayer::revalidation_window`](crate::CacheLayer::revalidation_window).
     #[serde(deserialize_with = "deserialize::duration")]
     pub revalidation_window: Option<Duration>,
+    /// [`CacheLayer::max_refreshes`](crate::CacheLayer::max_refreshes).
+    pub max_refreshes: Option<usize>,
     /// [`CacheLayer::failure_backoff`](crate::CacheLayer::failure_backoff).
     #[serde(deserialize_with = "deserialize::duration")]
     pub failure_backoff: Option<Duration>,
@@ -165,6 +169,17 @@ pub struct CacheOptions {
     pub cache_status_name: Option<String>,
     /// [`CacheLayer::log_query`](crate::CacheLayer::log_query).
     pub log_query: Option<bool>,
+    /// `CacheLayer::compress`, such as `["zstd", "brotli", "gzip"]`; with the feature `compress`.
+    #[cfg(feature = "compress")]
+    pub compress: Option<Vec<Coding>>,
+    /// `CacheLayer::min_compressed_body`; with the feature `compress`.
+    #[cfg(feature = "compress")]
+    #[serde(deserialize_with = "deserialize::size")]
+    pub min_compressed_body: Option<u64>,
+    /// `CacheLayer::max_compressed_body`; with the feature `compress`.
+    #[cfg(feature = "compress")]
+    #[serde(deserialize_with = "deserialize::size")]
+    pub max_compressed_body: Option<u64>,
     /// [`CacheLayer::route`](crate::CacheLayer::route), by pattern: an array of tables, each of a
     /// `path` and [`Rules`].
     #[serde(deserialize_with = "read_routes::routes")]

@@ -7,7 +7,8 @@ use super::field_value::is_token;
 
 /// The error of a URL or prefix that cannot be used for an upstream.
 ///
-/// It displays the value, the problem and what to use instead.
+/// It displays the value, the problem and what to use instead; what stands before an `@` is left
+/// out, because it may be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUpstream {
     value: String,
@@ -26,6 +27,10 @@ pub(super) enum UpstreamProblem {
     HasFragment,
     InvalidPort,
     RelativePrefix,
+    RootPrefix,
+    RepeatedPrefix,
+    ImpossiblePrefix,
+    SeveralHosts,
     DifferentServers,
     TooManyServers,
 }
@@ -33,66 +38,72 @@ pub(super) enum UpstreamProblem {
 impl InvalidUpstream {
     pub(super) fn new(value: &str, problem: UpstreamProblem) -> Self {
         Self {
-            value: value.to_owned(),
+            value: without_user_info(value),
             problem,
         }
     }
 }
 
+/// A value, which may be no URL at all, without its user and password.
+fn without_user_info(value: &str) -> String {
+    let Some((before, host)) = value.rsplit_once('@') else {
+        return value.to_owned();
+    };
+    match before.split_once("://") {
+        Some((scheme, _)) if !scheme.contains([':', '@']) => format!("{scheme}://…@{host}"),
+        _ => format!("…@{host}"),
+    }
+}
+
 impl fmt::Display for InvalidUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = &self.value;
-        match self.problem {
-            UpstreamProblem::NotAUrl => write!(
-                f,
-                "invalid upstream {value:?}: not a URL; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::NoScheme => write!(
-                f,
-                "invalid upstream {value:?}: the scheme is missing; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::UnknownScheme => write!(
-                f,
-                "invalid upstream {value:?}: unknown scheme; use http:// or https://"
-            ),
-            UpstreamProblem::HttpsDisabled => write!(
-                f,
-                "invalid upstream {value:?}: https:// needs the feature proxy-tls; \
-                 enable it or use http://"
-            ),
-            UpstreamProblem::NoHost => write!(
-                f,
-                "invalid upstream {value:?}: the host is missing; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::HasUserInfo => write!(
-                f,
-                "invalid upstream {value:?}: user information is not supported; \
-                 remove everything up to the @"
-            ),
-            UpstreamProblem::HasQuery => write!(
-                f,
-                "invalid upstream {value:?}: a query is not supported; remove it from the ? on"
-            ),
-            UpstreamProblem::HasFragment => write!(
-                f,
-                "invalid upstream {value:?}: a fragment is not supported; remove it from the # on"
-            ),
-            UpstreamProblem::InvalidPort => write!(
-                f,
-                "invalid upstream {value:?}: the port is no number from 1 to 65535"
-            ),
-            UpstreamProblem::DifferentServers => write!(
-                f,
-                "invalid upstream {value:?}: its servers differ in scheme or path; \
-                 use the same for all of them"
-            ),
-            UpstreamProblem::TooManyServers => {
-                write!(f, "invalid upstream {value:?}: it has more than 64 servers")
+        let Self { value, problem } = self;
+        let subject = match problem.is_of_prefix() {
+            true => "upstream prefix",
+            false => "upstream",
+        };
+        write!(f, "invalid {subject} {value:?}: {}", problem.text())?;
+        match problem {
+            UpstreamProblem::RelativePrefix => write!(f, "; use \"/{value}\""),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl UpstreamProblem {
+    fn is_of_prefix(&self) -> bool {
+        matches!(
+            self,
+            Self::RelativePrefix | Self::RootPrefix | Self::RepeatedPrefix | Self::ImpossiblePrefix
+        )
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Self::NotAUrl => "not a URL; use http://HOST[:PORT][/PATH]",
+            Self::NoScheme => "the scheme is missing; use http://HOST[:PORT][/PATH]",
+            Self::UnknownScheme => "unknown scheme; use http:// or https://",
+            Self::HttpsDisabled => "https:// needs the feature proxy-tls; enable it or use http://",
+            Self::NoHost => "the host is missing; use http://HOST[:PORT][/PATH]",
+            Self::HasUserInfo => "user information is not supported; remove everything up to the @",
+            Self::HasQuery => "a query is not supported; remove it from the ? on",
+            Self::HasFragment => "a fragment is not supported; remove it from the # on",
+            Self::InvalidPort => "the port is no number from 1 to 65535",
+            Self::SeveralHosts => "each server needs a URL of its own; use http://HOST,http://HOST",
+            Self::DifferentServers => {
+                "its servers differ in scheme or path; use the same for all of them"
             }
-            UpstreamProblem::RelativePrefix => write!(
-                f,
-                "invalid upstream prefix {value:?}: it must begin with a slash; use \"/{value}\""
-            ),
+            Self::TooManyServers => "it has more than 64 servers",
+            Self::RelativePrefix => "it must begin with a slash",
+            Self::RootPrefix => {
+                "all paths begin so; give the upstream of all other paths without a prefix"
+            }
+            Self::RepeatedPrefix => {
+                "it has an upstream already; list the URLs of several servers behind one prefix"
+            }
+            Self::ImpossiblePrefix => {
+                "no path of one upstream alone begins so; use no ?, #, space, backslash, %2F or %5C"
+            }
         }
     }
 }

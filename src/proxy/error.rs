@@ -5,11 +5,14 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use http::StatusCode;
 use http::uri::Authority;
+use http::{Method, StatusCode};
 use hyper_util::client::legacy;
 
 use crate::error::BoxError;
+use crate::error::causes::causes;
+use crate::semantics::invalidation::is_safe;
+use crate::semantics::marks::UnsentRequest;
 
 use super::body::timers::idle_timer::StalledBody;
 use super::dns_error::DnsError;
@@ -149,6 +152,60 @@ impl ProxyErrorKind {
     }
 }
 
+/// A request that has no response of the upstream.
+pub(super) enum Failed {
+    /// The upstream may have got the whole request.
+    Upstream(ProxyError),
+    /// No upstream has got the whole request: the client has broken its content off, or there was
+    /// no place for a write.
+    Unsent(ProxyError, UnsentRequest),
+}
+
+impl Failed {
+    /// The failure of a request that was sent, of which the content has `broken` off or not.
+    pub(super) fn sent(error: ProxyError, broken: Option<ProxyErrorKind>) -> Self {
+        match broken {
+            Some(kind) => {
+                // It is not up to the client if there is no place for the rest of the content.
+                let is_overload = kind == ProxyErrorKind::Overloaded;
+                let unsent = UnsentRequest {
+                    is_held_back: is_overload,
+                    is_overload,
+                };
+                Self::Unsent(kind.in_place_of(error), unsent)
+            }
+            None => Self::Upstream(error),
+        }
+    }
+
+    /// The failure of a request of which no upstream has got anything.
+    fn held_back(error: ProxyError) -> Self {
+        let unsent = UnsentRequest {
+            is_held_back: true,
+            is_overload: error.kind == ProxyErrorKind::Overloaded,
+        };
+        Self::Unsent(error, unsent)
+    }
+
+    /// The failure of a request whose content is not sent: it has not come, or there is no place
+    /// for it.
+    pub(super) fn before_content(error: ProxyError, method: &Method) -> Self {
+        match error.kind() {
+            ProxyErrorKind::Overloaded => Self::without_place(error.kind(), method),
+            _ => Self::held_back(error),
+        }
+    }
+
+    /// The failure of a request for which there is no place.
+    pub(super) fn without_place(kind: ProxyErrorKind, method: &Method) -> Self {
+        match is_safe(method) {
+            true => Self::Upstream(kind.into()),
+            // An error would leave it open whether the write has changed something.
+            false => Self::held_back(kind.into()),
+        }
+    }
+}
+
 impl ProxyError {
     /// The kind of this error.
     #[must_use]
@@ -255,11 +312,4 @@ pub(super) fn find_cause<'e, E: Error + 'static>(
     error: &'e (dyn Error + 'static),
 ) -> Option<&'e E> {
     causes(error).find_map(|cause| cause.downcast_ref())
-}
-
-/// An error and its sources, the outermost first.
-pub(super) fn causes<'e>(
-    error: &'e (dyn Error + 'static),
-) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }

@@ -7,8 +7,9 @@ use http::{Method, Request};
 
 use crate::clock::throttle::Throttle;
 use crate::clock::{Clock, SystemClock};
+use crate::error::causes::{WithCauses, causes};
 
-use super::error::{ProxyError, ProxyErrorKind, causes};
+use super::error::{ProxyError, ProxyErrorKind};
 
 /// What a log line says of a request: method and path. The query is left out: it may hold secrets.
 #[derive(Clone, Debug)]
@@ -45,15 +46,14 @@ pub(super) fn log_failure(error: &(dyn Error + 'static), subject: &LogSubject) -
     let kind = causes(error)
         .find_map(|cause| cause.downcast_ref())
         .map_or(ProxyErrorKind::Internal, ProxyError::kind);
-    let chain: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let (reason, error) = (kind.as_str(), chain.join(": "));
+    let (reason, error) = (kind.as_str(), WithCauses(error));
     let (method, path) = (subject.method(), subject.path());
     match kind.status().is_client_error() {
-        true => tracing::debug!(%method, path, reason, error, "request failed"),
+        true => tracing::debug!(%method, path, reason, %error, "request failed"),
         false => {
             if let Some(suppressed) = THROTTLES[kind as usize].admit(SystemClock.now().monotonic())
             {
-                tracing::warn!(%method, path, reason, error, suppressed, "request failed");
+                tracing::warn!(%method, path, reason, %error, suppressed, "request failed");
             }
         }
     }

@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use crate::error::BoxError;
 use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::reason::IncompleteRequest;
+use crate::semantics::marks::{IncompleteRequest, UnsentRequest};
 
 use super::config_error::{InvalidProxyOption, or_panic};
 use super::error::ProxyErrorKind;
@@ -221,10 +221,15 @@ where
 
 /// The response to a request that no upstream has got whole, so that none acted on it. It passes
 /// through a cache, which says its own in `Cache-Status`.
-pub(super) fn unsent_response<Res: From<Bytes>>(kind: ProxyErrorKind, name: &str) -> Response<Res> {
+pub(super) fn unsent_response<Res: From<Bytes>>(
+    kind: ProxyErrorKind,
+    unsent: UnsentRequest,
+    name: &str,
+) -> Response<Res> {
     let mut response = error_response(kind, name);
     response.headers_mut().remove(CACHE_STATUS);
     response.extensions_mut().insert(IncompleteRequest);
+    response.extensions_mut().insert(unsent);
     response
 }
 

@@ -9,26 +9,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::error::BoxError;
+use crate::error::causes::WithCauses;
 use crate::semantics::invalidation::is_safe;
-use crate::semantics::reason::{IncompleteRequest, RepeatedRequest};
+use crate::semantics::marks::{IncompleteRequest, RepeatedRequest};
+use crate::stats::CallProgress;
 
 use super::body::bounded_waits::ClientNetwork;
 use super::body::broken_upload::BrokenUploads;
-use super::body::places::{Places, ResponsePlace};
+use super::body::places::Places;
 use super::body::response::{Exchange, ProxyBody};
-use super::body::timers::head_clock::HeadClock;
-use super::body::timers::reader_timer::ReaderLimits;
-use super::body::upload::{RequestBody, Upload, UploadLimits, with_upload};
+use super::body::upload::{RequestBody, Upload, UploadLimits, empty, with_upload};
 use super::canonical::RequestRules;
 use super::canonical::forwarded_fields::Peer;
 use super::canonical::validate_request::RejectedRequest;
 use super::config_error::InvalidUpstream;
-use super::error::{ProxyError, ProxyErrorKind, find_cause};
+use super::error::{Failed, ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
 use super::headers::{check_response, prepare_request, rewrite_response};
@@ -65,18 +65,8 @@ struct Target {
     host: Option<HeaderValue>,
 }
 
-/// A request that has no response of the upstream.
-enum Failed {
-    /// The upstream may have got the whole request.
-    Upstream(ProxyError),
-    /// No upstream has got the whole request: the client has broken its content off, or there was
-    /// no place for a write.
-    Unsent(ProxyError),
-}
-
 impl Forwarder {
     pub(super) fn new(url: &str) -> Result<Self, InvalidUpstream> {
-        let options = ClientOptions::default();
         Ok(Self {
             routes: UpstreamRoutes::new(url)?,
             request_rules: RequestRules::default(),
@@ -86,7 +76,7 @@ impl Forwarder {
             places: Places::default(),
             tunnels: Tunnels::default(),
             repeated: Arc::default(),
-            options,
+            options: ClientOptions::default(),
         })
     }
 
@@ -112,41 +102,46 @@ impl Forwarder {
     }
 
     /// Forwards a request and returns the response as soon as its head has arrived.
-    pub(super) async fn forward<B>(
-        &self,
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds each argument twice"
+    )]
+    pub(super) fn forward<B>(
+        self: Arc<Self>,
         request: Request<B>,
-    ) -> Result<Response<ProxyBody>, ProxyError>
+    ) -> impl Future<Output = Result<Response<ProxyBody>, ProxyError>> + Send
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut request = match self.request_rules.apply(request) {
-            Ok(request) => request,
-            Err(rejected) => return Ok(rejected.response()),
-        };
-        if !self.routes.is_confined(request.uri().path()) {
-            return Ok(RejectedRequest::Path.response());
-        }
-        let peer = request.extensions().get::<Peer>();
-        let client = ClientNetwork::new(peer.map(|peer| peer.address));
-        let tunnel = WebSocketTunnel::from_request(&mut request, &self.tunnels, client);
-        prepare_request(request.headers_mut(), tunnel.is_some());
-        let has_content = !request.body().is_end_stream();
-        let is_plain = !has_content && is_safe(request.method());
-        let subject = (!is_plain).then(|| LogSubject::from_request(&request));
-        let target = self.target_of(&request)?;
-        let exchange = self.exchange(request, client, tunnel, &target).await;
-        exchange.or_else(|failed| match failed {
-            Failed::Upstream(error) => Err(error),
-            Failed::Unsent(error) => {
-                let kind = error.kind();
-                if let Some(subject) = subject {
-                    log_failure(&error, &subject);
-                }
-                let name = &self.request_rules.via_name;
-                Ok(unsent_response(kind, name))
+        async move {
+            let mut request = match self.request_rules.apply(request) {
+                Ok(request) => request,
+                Err(rejected) => return Ok(rejected.response()),
+            };
+            if !self.routes.is_confined(request.uri().path()) {
+                return Ok(RejectedRequest::Path.response());
             }
-        })
+            let client = self.client_of(&request);
+            let tunnel = WebSocketTunnel::from_request(&mut request, &self.tunnels, client);
+            let is_unknown = request.body().size_hint().exact().is_none();
+            prepare_request(request.headers_mut(), tunnel.is_some(), is_unknown);
+            let has_content = !request.body().is_end_stream();
+            let is_plain = !has_content && is_safe(request.method());
+            let subject = (!is_plain).then(|| LogSubject::from_request(&request));
+            let target = self.target_of(&request)?;
+            let exchange = self.exchange(request, client, tunnel, &target).await;
+            exchange.or_else(|failed| match failed {
+                Failed::Upstream(error) => Err(error),
+                Failed::Unsent(error, unsent) => {
+                    if let Some(subject) = subject {
+                        log_failure(&error, &subject);
+                    }
+                    let name = &self.request_rules.via_name;
+                    Ok(unsent_response(error.kind(), unsent, name))
+                }
+            })
+        }
     }
 
     fn target_of<B>(&self, request: &Request<B>) -> Result<Target, ProxyError> {
@@ -171,19 +166,33 @@ impl Forwarder {
     }
 
     /// Sets URI, version and `Host` for a destination.
-    fn address<B>(&self, request: &mut Request<B>, destination: &Destination<'_>) {
-        let is_http2_only = self.options.http2_only;
+    fn address<B>(request: &mut Request<B>, destination: &Destination<'_>) {
         *request.uri_mut() = Uri::from(destination.path.clone());
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        match is_http2_only {
-            true => headers.remove(HOST),
-            false => headers.insert(HOST, destination.host.clone()),
-        };
+        headers.insert(HOST, destination.host.clone());
         if destination.server.client.may_be_http2() {
             // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is
             // named for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
             headers.remove(CONNECTION);
+        }
+    }
+
+    /// The client of a request, if it is known: behind a proxy of its own the peer is none.
+    fn client_of<B>(&self, request: &Request<B>) -> ClientNetwork {
+        let peer = request.extensions().get::<Peer>();
+        let client = peer.filter(|_| !self.request_rules.trust_forwarded);
+        ClientNetwork::new(client.map(Peer::network))
+    }
+
+    fn upload_limits(&self, client: ClientNetwork) -> UploadLimits<'_> {
+        UploadLimits {
+            idle_timeout: self.options.idle_timeout,
+            lowest_rate: self.options.lowest_upload_rate(),
+            max_buffered: self.options.max_buffered_upload,
+            broken_uploads: &self.broken_uploads,
+            places: &self.places,
+            client,
         }
     }
 
@@ -202,24 +211,30 @@ impl Forwarder {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let clock = HeadClock::started();
-        let limits = UploadLimits {
-            idle_timeout: self.options.idle_timeout,
-            lowest_rate: self.options.lowest_upload_rate(),
-            broken_uploads: &self.broken_uploads,
-            places: &self.places,
-            client,
+        let progress = CallProgress::from_request(request.extensions());
+        progress.set_held_back(true);
+        let (request, upload) = match request.body().is_end_stream() {
+            true => (request.map(|_| empty()), None),
+            false => {
+                // Boxed, as what is rare: the future is made anew for each request, and moved.
+                let method = request.method().clone();
+                let with_upload = Box::pin(with_upload(request, self.upload_limits(client))).await;
+                let with_upload = with_upload.map_err(|e| Failed::before_content(e, &method));
+                with_upload.map(|(request, upload)| (request, Some(upload)))?
+            }
         };
-        let with_upload = with_upload(request, clock.clone(), limits).await;
-        let (request, upload) = with_upload.map_err(Failed::Unsent)?;
-        let place = self.take_place(request.method(), upload.as_ref(), client);
-        let place = place.await?;
-        let sent = self.send(request, target, &clock, upload.as_ref()).await;
+        let request = Box::new(request);
+        let shared = upload.as_ref().map(Upload::place);
+        let place = self.places.take_for(shared, client).await;
+        let place = place.map_err(|kind| Failed::without_place(kind, request.method()))?;
+        progress.set_held_back(false);
+        let sending = self.send(request, target, upload.as_ref());
+        let sent = match &upload {
+            Some(upload) => Box::pin(upload.follow(&progress, sending)).await,
+            None => sending.await,
+        };
         let broken = upload.as_ref().and_then(Upload::broken);
-        let (mut answer, destination) = sent.map_err(|error| match broken {
-            Some(kind) => Failed::Unsent(kind.in_place_of(error)),
-            None => Failed::Upstream(error),
-        })?;
+        let (mut answer, destination) = sent.map_err(|error| Failed::sent(error, broken))?;
         if broken.is_some() && answer.status() == StatusCode::REQUEST_TIMEOUT {
             // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
             answer.extensions_mut().insert(IncompleteRequest);
@@ -234,49 +249,31 @@ impl Forwarder {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
         exchange.in_flight = destination.server.in_flight;
-        let reader = ReaderLimits {
-            timeout: self.options.reader_timeout,
-            lowest_rate: self.options.lowest_download_rate(),
-        };
+        let reader = self.options.reader_limits();
         let idle = self.options.idle_timeout;
         let (head, body) = response.into_parts();
         let body = ProxyBody::begin(body, idle, reader, place, exchange).await;
         Ok(Response::from_parts(head, body))
     }
 
-    /// Waits for a place before the upstream. A request with content shares it with that.
-    async fn take_place(
-        &self,
-        method: &Method,
-        upload: Option<&Upload>,
-        client: ClientNetwork,
-    ) -> Result<ResponsePlace, Failed> {
-        let shared = upload.map(Upload::place);
-        let taken = self.places.take_for(shared, client).await;
-        taken.map_err(|kind| match is_safe(method) {
-            true => Failed::Upstream(kind.into()),
-            // An error would leave it open whether the write has changed something.
-            false => Failed::Unsent(kind.into()),
-        })
-    }
-
     /// Sends a request, and once more where that is allowed: to another server if one cannot be
     /// connected to, else to the same one.
     async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         target: &Target,
-        clock: &HeadClock,
         upload: Option<&Upload>,
     ) -> Result<(Response<UpstreamContent>, Destination<'_>), ProxyError> {
         let mut tried = TriedServers::default();
         let first = self.next_destination(target, &mut tried);
         let mut destination = first.ok_or(ProxyErrorKind::Internal)??;
-        let (mut request, kept) = KeptRequest::new(request, upload.is_some());
+        let kept = KeptRequest::new(&mut request, upload.is_some());
+        let clock = upload.map(Upload::clock);
         let mut lost = Repeatable::None;
-        let began = Instant::now();
+        // Without another server it is not too late for that.
+        let began = destination.server.has_others().then(Instant::now);
         loop {
-            self.address(&mut request, &destination);
+            Self::address(&mut request, &destination);
             let server = &destination.server;
             let (host, timeout) = (&destination.authority, self.options.head_timeout);
             let sent = server.client.send(host, request, lost, clock, timeout);
@@ -300,8 +297,8 @@ impl Forwarder {
                         server.not_connected();
                     }
                     // Servers that do not answer at all take the whole timeout each.
-                    let is_late = began.elapsed() >= self.options.connect_timeout.saturating_mul(2);
-                    match is_late {
+                    let limit = self.options.connect_timeout.saturating_mul(2);
+                    match began.is_some_and(|began| began.elapsed() >= limit) {
                         true => None,
                         false => self.next_destination(target, &mut tried).transpose()?,
                     }
@@ -317,8 +314,8 @@ impl Forwarder {
                 return Err(failed.error.with_upstream(upstream));
             };
             self.repeated.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(error = %failed.error, %upstream, "request is sent again");
-            (destination, request) = (next, repeated);
+            tracing::debug!(error = %WithCauses(&failed.error), %upstream, "request is sent again");
+            (destination, request) = (next, Box::new(repeated));
         }
     }
 

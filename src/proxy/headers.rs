@@ -5,16 +5,23 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Version, response};
 
-use crate::semantics::fields::hop_by_hop;
+use crate::semantics::fields::{self, hop_by_hop};
 
 use super::error::{ProxyError, ProxyErrorKind};
 use super::field_value::header_value;
 
 /// Prepares the fields of a request in canonical form for an HTTP/1.1 connection. `Upgrade` is kept
-/// if `upgrades` says so.
-pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool) {
-    // The client of hyper frames the content.
-    headers.remove(TRANSFER_ENCODING);
+/// if `upgrades` says so, and `Transfer-Encoding` if the length of the content `is_unknown`.
+pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool, is_unknown: bool) {
+    // To look at all names once takes less time than to search for each, and few requests have any.
+    if !headers.keys().any(hop_by_hop::is_of_connection) {
+        return;
+    }
+    if upgrades || !is_unknown {
+        // hyper's client frames the content. But it sends none of a GET whose length is not known,
+        // unless it finds the field; over HTTP/2 it leaves that out.
+        headers.remove(TRANSFER_ENCODING);
+    }
     if upgrades {
         return;
     }
@@ -27,10 +34,17 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool) {
 
 /// Checks the framing and the size of a response's head.
 pub(super) fn check_response(headers: &HeaderMap, max_head: usize) -> Result<(), ProxyError> {
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        // RFC 9112 §6.3: a sign of response splitting.
-        let cause = "the response has both Transfer-Encoding and Content-Length";
-        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    if headers.contains_key(TRANSFER_ENCODING) {
+        if headers.contains_key(CONTENT_LENGTH) {
+            // RFC 9112 §6.3: a sign of response splitting.
+            let cause = "the response has both Transfer-Encoding and Content-Length";
+            return Err(ProxyErrorKind::Protocol.caused_by(cause));
+        }
+        if !is_chunked_alone(headers) {
+            // RFC 9112 §7: the content would be passed on as if it had no other coding.
+            let cause = "the response has a transfer coding other than chunked";
+            return Err(ProxyErrorKind::Protocol.caused_by(cause));
+        }
     }
     let head_size = head_size(headers);
     if head_size > max_head {
@@ -38,6 +52,13 @@ pub(super) fn check_response(headers: &HeaderMap, max_head: usize) -> Result<(),
         return Err(ProxyErrorKind::Protocol.caused_by(cause));
     }
     Ok(())
+}
+
+/// Whether `Transfer-Encoding` is `chunked` and nothing else (RFC 9112 §6.1).
+pub(super) fn is_chunked_alone(headers: &HeaderMap) -> bool {
+    let mut codings = fields::list(headers, &TRANSFER_ENCODING);
+    let first = codings.next();
+    first.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Prepares a response's fields for the client. `Upgrade` is kept if `upgrades` says so.

@@ -40,9 +40,11 @@
 //!   choose the upstream by path prefix,
 //!   and its server; set URI and Host
 //!        |
+//!   collect small content -----------------------> 400 or 408 if the client breaks it off
+//!        |
 //!   take a pooled connection or connect ---------> ProxyError: Dns, Connect, Tls, ConnectTimeout
 //!        |
-//!   stream the content, at once or after
+//!   stream other content, at once or after
 //!   100 (Continue) ------------------------------> 400 or 408 if the client breaks it off and the
 //!        |                                         upstream does not answer
 //!   wait for the response's head ----------------> ProxyError: HeadTimeout, Terminated, Protocol
@@ -85,14 +87,15 @@
 //! configured with `gzip_proxied any`.
 //!
 //! The scheme is not forwarded, and no part of the cache key: clients of HTTP/1.1 and HTTP/2 share
-//! stored responses. Where [`forwarding`](ReverseProxy::forwarding) tells it, [`ForwardedScheme`]
-//! puts it into the key.
+//! stored responses. Where [`forwarding`](ReverseProxy::forwarding) tells it, or the host,
+//! [`ForwardedClaims`] puts that into the key.
 //!
 //! # Failures
 //!
-//! A request with an invalid target, host or framing is answered 400, `CONNECT` 501, and `PURGE`
-//! 405: a client must not empty the cache of an upstream that understands it. A failed upstream is a [`ProxyError`], so that a cache around the proxy can serve a stale response
-//! instead. [`ErrorResponder`] answers the error with the status of its
+//! A request with an invalid target, host or framing is answered 400, one with too many header
+//! fields 431, `CONNECT` 501, and `PURGE` 405: a client must not empty the cache of an upstream that
+//! understands it. A failed upstream is a [`ProxyError`], so that a cache around the proxy can
+//! serve a stale response instead. [`ErrorResponder`] answers the error with the status of its
 //! [kind](ProxyErrorKind::status), 502 or 504 for a failed upstream, and the reason in
 //! `Proxy-Status` (RFC 9209).
 //!
@@ -125,7 +128,7 @@ mod websocket;
 
 pub use body::places::LoadStats;
 pub use body::response::ProxyBody;
-pub use cache_key::ForwardedScheme;
+pub use cache_key::ForwardedClaims;
 pub use canonical::forwarded_fields::{Forwarding, Peer};
 pub use canonical::layer::{
     CanonicalBody, CanonicalRequest, CanonicalRequestFuture, CanonicalRequestLayer,

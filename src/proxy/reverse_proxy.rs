@@ -3,6 +3,7 @@
 //! Knows [`Forwarder`], which does the work. Start reading there.
 
 use std::any::Any;
+use std::error::Error;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -30,6 +31,7 @@ use super::upstream::addresses::Resolver;
 use super::upstream::health::{HealthCheck, check_servers};
 use super::upstream::options::ClientOptions;
 use super::upstream::routes::HostPolicy;
+use super::upstream::server::Condition;
 
 /// The smallest limit for a response's head that hyper accepts.
 const MIN_HEAD: usize = 8 * 1024;
@@ -89,16 +91,19 @@ impl ReverseProxy {
     ///
     /// `prefix` is matched by whole path segments: `/api` matches `/api` and `/api/users`, not
     /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path. A
-    /// `/` at its end is ignored, and a prefix that is added again replaces the earlier one.
+    /// `/` at its end is ignored.
     ///
-    /// Paths are matched in normal form: with percent-encoded letters decoded, dot segments
+    /// Paths are matched in normal form: with percent-encoded characters decoded, dot segments
     /// resolved and repeated slashes merged. A path that its server might take for one of another
     /// upstream, or for one outside of the path of the upstream's URL, is answered 400: one with
-    /// too many `..`, also as `%2e%2e`, `..%2f`, `..\` or `..;`.
+    /// too many `..`, also as `%2e%2e`, `..%2f`, `..\` or `..;`, and `/api;x/users`, which some
+    /// servers take for `/api/users`. If `prefix` itself has `;`, its server is expected to obey it.
     ///
     /// # Errors
     ///
-    /// When `prefix` does not begin with `/`, or `url` is not a URL for [`new`](Self::new).
+    /// When `prefix` does not begin with `/`, is `/` alone, was added before, or begins no path of
+    /// one upstream alone, as with `?`, `#` or `%2F`; or when `url` is not a URL for
+    /// [`new`](Self::new).
     pub fn upstream(mut self, prefix: &str, url: &str) -> Result<Self, InvalidUpstream> {
         self.forwarder().add_upstream(prefix, url)?;
         Ok(self)
@@ -286,9 +291,9 @@ impl ReverseProxy {
     /// The address and the scheme come from the [`Peer`](super::Peer) in the request's extensions.
     /// Without one, `Forwarded` says `for=unknown`, and `X-Forwarded-For` and `X-Forwarded-Proto`
     /// are not added. These fields are not part of the default cache key: use the key hook
-    /// [`ForwardedScheme`](super::ForwardedScheme) for upstreams that answer differently to `http`
-    /// and `https`. A response that depends on the address must not be stored, or must list the field
-    /// in `Vary`.
+    /// [`ForwardedClaims`](super::ForwardedClaims), which adds all of them but the address. Without
+    /// it, a client of one host or scheme may get a redirect to another. A response that depends on
+    /// the address must not be stored, or must list the field in `Vary`.
     #[must_use]
     pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
         self.forwarder().request_rules.forwarding = forwarding;
@@ -299,9 +304,10 @@ impl ReverseProxy {
     /// [`forwarding`](Self::forwarding) add to them. Default: `false`, which removes them.
     ///
     /// These are `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Host`, `X-Original-Host`,
-    /// `X-Original-URL` and `X-Rewrite-URL`, also when spelled with underscores.
+    /// `X-Original-URL` and `X-Rewrite-URL`, also when spelled with underscores or dots.
     ///
-    /// Enable it only behind a proxy of your own that sets or removes all of these fields.
+    /// Enable it only behind a proxy of your own that sets or removes all of these fields, and put
+    /// them into the cache key: see [`forwarding`](Self::forwarding).
     #[must_use]
     pub fn trust_forwarded(mut self, enabled: bool) -> Self {
         self.forwarder().request_rules.trust_forwarded = enabled;
@@ -329,8 +335,15 @@ impl ReverseProxy {
     /// Sets how many requests are with the upstreams at a time. Default: 1,024. Others wait for
     /// [`queue_timeout`](Self::queue_timeout). With 0 no request is forwarded.
     ///
+    /// A [client](super::Peer) takes another one only while it has fewer than are free: about half of
+    /// them at most, so that one whose requests hang does not hold up others. Clients that are not
+    /// known take any that is free, as all do with [`trust_forwarded`](Self::trust_forwarded): there
+    /// the peer is a proxy of your own.
+    ///
     /// A request counts from its first byte to the upstream until its response was read to the end.
-    /// One with content of a known length counts only when content has arrived.
+    /// One with content of a known length counts only when that has arrived, up to
+    /// [`max_buffered_upload`](Self::max_buffered_upload). At most as many requests, but 1,024 at
+    /// least, wait for that at once; one more ends another, as below.
     ///
     /// A request whose client is slow does not count: slow clients do not hold up others. It is slow
     /// once the proxy has waited for it for 100 ms in sum, to send content or to read the response,
@@ -346,6 +359,38 @@ impl ReverseProxy {
         let places = self.0.places.with_max(max);
         self.forwarder().places = places;
         self
+    }
+
+    /// Sets how many requests are with the upstreams at a time before their content is whole.
+    /// Default: half of [`max_concurrent_requests`](Self::max_concurrent_requests). Others wait for
+    /// [`queue_timeout`](Self::queue_timeout). With 0 only content that is
+    /// [collected](Self::max_buffered_upload) is forwarded.
+    ///
+    /// An upstream whose workers take a request each is held by its slow clients, also by those that
+    /// do not count for `max_concurrent_requests`. Set both to less than it has workers, and it
+    /// always has some for others. A [client](super::Peer) has about half of these at most, too.
+    /// Clones share the count; set it before they are made.
+    #[must_use]
+    pub fn max_uploads(mut self, max: usize) -> Self {
+        let places = self.0.places.with_max_uploads(max);
+        self.forwarder().places = places;
+        self
+    }
+
+    /// Sets the longest content that is collected before its request is sent, in bytes. Default:
+    /// 65,536 (64 KiB). With 0 none is.
+    ///
+    /// So upstreams do not wait for the client, however slow it is: such content is whole when its
+    /// request has a place, and takes none of [`max_uploads`](Self::max_uploads). A client that
+    /// breaks it off, or is slower than [`min_upload_rate`](Self::min_upload_rate), is answered
+    /// without an upstream. Content is streamed that is longer, of unknown length, or announced
+    /// with `Expect: 100-continue`, where the upstream decides whether it is sent.
+    ///
+    /// At most as many requests as may wait for the beginning of their content are collected at
+    /// once, 1,024 by default, and 64 MiB with that.
+    #[must_use]
+    pub fn max_buffered_upload(self, bytes: u64) -> Self {
+        self.with_client(|options| options.max_buffered_upload = bytes)
     }
 
     /// Sets the longest wait of a request for its turn. Default: 10 s. With 0 none waits.
@@ -439,7 +484,8 @@ impl ReverseProxy {
         self
     }
 
-    /// Sets the largest number of WebSockets at a time. Default: 1,024. With 0 there are none.
+    /// Sets the largest number of WebSockets at a time. Default: 1,024. With 0 there are none, and
+    /// requests for them are like any other: a cache may answer them.
     ///
     /// Beyond it each [client](super::Peer) has its share: one more closes the oldest WebSocket of
     /// the client with most of them, if that has more than the other then has. Else `Upgrade` is
@@ -448,7 +494,9 @@ impl ReverseProxy {
     /// made.
     #[must_use]
     pub fn max_tunnels(mut self, max: usize) -> Self {
-        self.forwarder().tunnels.max = max;
+        let forwarder = self.forwarder();
+        forwarder.tunnels.max = max;
+        forwarder.request_rules.has_tunnels = max > 0;
         self
     }
 }
@@ -569,11 +617,12 @@ impl ReverseProxy {
         Ok(self.with_client(|options| options.max_head = bytes))
     }
 
-    /// Sets the largest number of header fields of a response that is accepted over HTTP/1.1.
-    /// Default: 100. [`max_head`](Self::max_head) limits HTTP/2.
+    /// Sets the largest number of header fields of a request, and of a response that is accepted
+    /// over HTTP/1.1. Default: 100. [`max_head`](Self::max_head) limits responses over HTTP/2.
     ///
-    /// A response with more fails with [`Protocol`](super::ProxyErrorKind::Protocol). Beyond 100
-    /// each head takes memory of its own.
+    /// A request with more is answered 431; over HTTP/1.1 the server in front has a limit of its
+    /// own. A response with more fails with [`Protocol`](super::ProxyErrorKind::Protocol). Beyond
+    /// 100 each head takes memory of its own.
     ///
     /// # Panics
     ///
@@ -588,8 +637,9 @@ impl ReverseProxy {
     /// # Errors
     ///
     /// When `count` is 0 or more than 10,000.
-    pub fn try_max_head_fields(self, count: usize) -> Result<Self, InvalidProxyOption> {
+    pub fn try_max_head_fields(mut self, count: usize) -> Result<Self, InvalidProxyOption> {
         InvalidProxyOption::check_max_head_fields(count)?;
+        self.forwarder().request_rules.max_fields = count;
         Ok(self.with_client(|options| options.max_head_fields = count))
     }
 
@@ -609,13 +659,30 @@ impl ReverseProxy {
 impl OriginMonitor for ReverseProxy {
     fn load(&self) -> OriginLoad {
         let mut load = self.0.places.load();
+        let servers = self.0.routes.servers();
+        load.servers = servers.len();
+        for server in &servers {
+            match server.condition() {
+                Condition::Up => {}
+                Condition::Down => load.servers_down += 1,
+                Condition::Unknown => load.servers_unknown += 1,
+            }
+        }
         load.repeated = self.0.repeated.load(Ordering::Relaxed);
+        let stats = self.load_stats();
+        load.limits.tunnels = stats.refused_tunnels;
+        load.limits.tunnels_per_client = stats.ended_tunnels;
         load
     }
 
     fn is_overload(&self, error: &dyn Any) -> bool {
         let error = error.downcast_ref::<ProxyError>();
         error.is_some_and(|error| error.kind() == ProxyErrorKind::Overloaded)
+    }
+
+    fn as_error<'e>(&self, error: &'e dyn Any) -> Option<&'e (dyn Error + 'static)> {
+        let error: &(dyn Error + 'static) = error.downcast_ref::<ProxyError>()?;
+        Some(error)
     }
 }
 
@@ -655,7 +722,34 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ProxyFuture {
-        let forwarder = self.0.clone();
-        ProxyFuture(Box::pin(async move { forwarder.forward(request).await }))
+        ProxyFuture(Box::pin(self.0.clone().forward(request)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operators see each server once, as what is known of it.
+    #[tokio::test(start_paused = true)]
+    async fn the_load_has_servers_by_what_is_known_of_them() {
+        let proxy = ReverseProxy::new("http://127.0.0.1:1,http://127.0.0.1:2")
+            .and_then(|proxy| proxy.upstream("/api", "http://127.0.0.1:3"))
+            .expect("upstreams");
+        let servers = proxy.0.routes.servers();
+        let known = || {
+            let load = proxy.load();
+            (load.servers, load.servers_down, load.servers_unknown)
+        };
+        assert_eq!(known(), (3, 0, 0));
+        let fail = |number: usize| (0..3).for_each(|_| servers[number].not_connected());
+        fail(0);
+        assert_eq!(known(), (3, 1, 0));
+        tokio::time::advance(Duration::from_secs(5 * 60)).await;
+        assert_eq!(known(), (3, 0, 1));
+        fail(2);
+        assert_eq!(known(), (3, 1, 1));
+        servers.iter().for_each(|server| server.connected());
+        assert_eq!(known(), (3, 0, 0));
     }
 }

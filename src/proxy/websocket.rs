@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{Extensions, HeaderMap, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
@@ -15,10 +15,17 @@ use tokio::time::sleep;
 use tokio_util::io::InspectReader;
 use tracing::{Instrument, Span};
 
+use crate::clock::throttle::Throttle;
+use crate::clock::{Clock, SystemClock};
+use crate::error::causes::WithCauses;
 use crate::semantics::fields;
+use crate::semantics::marks::ExplainedRequest;
 
 use super::body::bounded_waits::{BoundedWait, BoundedWaits, ClientNetwork};
 use super::body::places::LoadStats;
+
+/// Admits one warning per second about tunnels beyond the limit.
+static THROTTLE: Throttle = Throttle::new();
 
 /// The tunnels of a proxy. Clones share their number.
 #[derive(Clone, Debug)]
@@ -53,6 +60,10 @@ impl Tunnels {
         let begun = self.open.try_begin(self.max, client);
         if begun.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
+            if let Some(suppressed) = THROTTLE.admit(SystemClock.now().monotonic()) {
+                let max = self.max;
+                tracing::warn!(max, suppressed, "websocket refused: too many are open");
+            }
         }
         begun
     }
@@ -116,12 +127,22 @@ impl WebSocketTunnel {
             tokio::select! {
                 () = copy(self.client, upstream, self.idle_timeout) => {}
                 () = ended.cancelled() => {
-                    tracing::debug!("websocket closed: its client has the most of max_tunnels");
+                    log_ended();
                 }
             }
             drop(self.counted);
         };
         tokio::spawn(tunnel.instrument(self.span));
+    }
+}
+
+fn log_ended() {
+    match THROTTLE.admit(SystemClock.now().monotonic()) {
+        Some(suppressed) => tracing::warn!(
+            suppressed,
+            "websocket closed: its client has the most of max_tunnels"
+        ),
+        None => tracing::debug!("websocket closed: its client has the most of max_tunnels"),
     }
 }
 
@@ -131,7 +152,7 @@ async fn copy(client: OnUpgrade, upstream: OnUpgrade, idle_timeout: Duration) {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
         Err(error) => {
-            tracing::debug!(%error, "websocket not established");
+            tracing::debug!(error = %WithCauses(&error), "websocket not established");
             return;
         }
     };
@@ -142,7 +163,7 @@ async fn copy(client: OnUpgrade, upstream: OnUpgrade, idle_timeout: Duration) {
     tokio::select! {
         copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
             Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
-            Err(error) => tracing::debug!(%error, "websocket failed"),
+            Err(error) => tracing::debug!(error = %WithCauses(&error), "websocket failed"),
         },
         () = activity.wait_for_pause(idle_timeout) => {
             tracing::debug!("websocket closed: nothing was sent for tunnel_timeout");
@@ -175,13 +196,18 @@ pub(super) fn is_requested<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && is_websocket_upgrade(request.headers())
-        && request.extensions().get::<OnUpgrade>().is_some()
+        && can_upgrade(request.extensions())
+}
+
+fn can_upgrade(extensions: &Extensions) -> bool {
+    extensions.get::<OnUpgrade>().is_some() || extensions.get::<ExplainedRequest>().is_some()
 }
 
 /// Whether `Connection` and `Upgrade` ask for, or agree to, the WebSocket protocol.
 fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     let equals = |wanted: &'static [u8]| move |value: &[u8]| value.eq_ignore_ascii_case(wanted);
+    // First: next to no message has it.
     let protocol = fields::single(headers, &UPGRADE);
-    fields::list(headers, &CONNECTION).any(equals(b"upgrade"))
-        && protocol.is_some_and(|protocol| equals(b"websocket")(protocol.as_bytes()))
+    protocol.is_some_and(|protocol| equals(b"websocket")(protocol.as_bytes()))
+        && fields::list(headers, &CONNECTION).any(equals(b"upgrade"))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::semantics::fields::name_filter::NameFilter;
+use crate::semantics::fields::spelling::is_spelling_of;
 
 /// The request fields that make a GET or HEAD bypass the cache by default, in lower case.
 ///
@@ -21,7 +22,7 @@ pub const DEFAULT_BYPASS_FIELDS: [&str; 5] = [
     "x-rewrite-url",
 ];
 
-/// The fields that make a request bypass the cache.
+/// The fields that make a request bypass the cache, in whatever [spelling](is_spelling_of).
 #[derive(Clone, Debug)]
 pub struct BypassFields {
     /// Names with the prefix `x-`, which the pass over the fields of a request looks for.
@@ -49,14 +50,15 @@ impl BypassFields {
     #[inline]
     #[must_use]
     pub fn has_extension(&self, name: &HeaderName) -> bool {
-        self.filter.may_contain(name) && self.extensions.contains(name)
+        // The filter has one bit for all spellings.
+        self.filter.may_contain(name) && is_any_of(name, &self.extensions)
     }
 
     /// Returns whether a request has one of these fields that has no prefix `x-`.
     #[inline]
     #[must_use]
     pub fn has_other_in(&self, headers: &HeaderMap) -> bool {
-        !self.others.is_empty() && self.others.iter().any(|name| headers.contains_key(name))
+        !self.others.is_empty() && headers.keys().any(|name| is_any_of(name, &self.others))
     }
 
     /// Returns whether a request has one of these fields.
@@ -64,6 +66,13 @@ impl BypassFields {
     pub fn has_any_in(&self, headers: &HeaderMap) -> bool {
         self.has_other_in(headers) || headers.keys().any(|name| self.has_extension(name))
     }
+}
+
+/// Returns whether a name is a spelling of one of these.
+fn is_any_of(name: &HeaderName, listed: &[HeaderName]) -> bool {
+    let name = name.as_str().as_bytes();
+    let mut listed = listed.iter();
+    listed.any(|listed| is_spelling_of(name, listed.as_str().as_bytes()))
 }
 
 impl Default for BypassFields {
@@ -97,6 +106,19 @@ mod tests {
             );
         }
         assert!(!BypassFields::new(Vec::new()).has_any_in(&request("x-own")));
+    }
+
+    /// Services that make variables of names, as CGI does, know no difference.
+    #[test]
+    fn names_are_found_in_every_spelling() {
+        let own = ["x-own-name", "own-name"].map(HeaderName::from_static);
+        let own = BypassFields::new(own.into());
+        for name in ["x_own_name", "x-own.name", "own_name", "own.name"] {
+            assert!(own.has_any_in(&request(name)), "{name}");
+        }
+        for name in ["x_http_method_override", "x.http-method", "x_original_url"] {
+            assert!(BypassFields::default().has_any_in(&request(name)), "{name}");
+        }
     }
 
     /// Names that browsers and proxies send are not compared with each name of the list.

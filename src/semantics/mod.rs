@@ -13,6 +13,7 @@
 //! response  storing       may the response be stored, until when, for which requests?
 //!           stored        the stored response, ready to be sent
 //! write     invalidation  the resources that a write concerns; groups: RFC 9875
+//!           content_coding  the coding it is sent in, and its head then
 //! answer    cache_status  the `Cache-Status` field; reason: why the cache decided so
 //! ```
 //!
@@ -23,10 +24,16 @@ pub(crate) mod allocation;
 pub mod bypass_fields;
 pub mod cache_control;
 pub mod cache_status;
+#[cfg_attr(
+    not(feature = "compress"),
+    allow(dead_code, reason = "nothing sets the option that needs it")
+)]
+pub mod content_coding;
 pub mod fields;
 pub mod freshness;
 pub mod groups;
 pub mod invalidation;
+pub(crate) mod marks;
 pub mod moment;
 pub mod ranges;
 pub mod reason;

@@ -99,11 +99,13 @@ reasons! {
         Miss => "miss",
         /// Stored parts, and the missing range from the inner service (RFC 9111 §3.4).
         Partial => "partial",
-        /// A response of the inner service without a lookup. All writes are among them.
+        /// A response of the inner service without a lookup. All writes are among them that it had
+        /// a place for.
         Bypass => "bypass",
         /// A 503, because too many fills wait for the inner service; or an error by which the inner
         /// service says that it has no place for the request (see
-        /// [`OriginMonitor`](crate::stats::OriginMonitor)).
+        /// [`OriginMonitor`](crate::stats::OriginMonitor)), or a response of a
+        /// [`ReverseProxy`](crate::proxy::ReverseProxy) that says so to a write.
         Overload => "overload",
         /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
         GatewayTimeout => "gateway_timeout",
@@ -202,6 +204,37 @@ reasons! {
         ServerError => "5xx",
         /// No response: the inner service failed.
         Error => "error",
+    }
+}
+
+reasons! {
+    /// How a call of the inner service ended.
+    CallEnd {
+        /// A successful status, 200 to 299, or 101.
+        Success => "2xx",
+        /// A redirection or a 304, 300 to 399.
+        Redirection => "3xx",
+        /// The client's error, 400 to 499.
+        ClientError => "4xx",
+        /// The server's error, 500 and above.
+        ServerError => "5xx",
+        /// No response: the inner service failed, or panicked.
+        Error => "error",
+        /// No response yet: the client left, or the cache gave up waiting.
+        Canceled => "canceled",
+        /// No response: the client broke off the content of its request, so that the inner service
+        /// never had it whole.
+        BrokenUpload => "broken_upload",
+    }
+}
+
+reasons! {
+    /// Why the inner service rejects calls that are no fault of a single client, as a rule.
+    OriginRejection {
+        /// It does not know the caller, or forbids the request: 401, 403 or 407.
+        Credentials => "credentials",
+        /// It limits the rate of calls: 429.
+        Rate => "rate",
     }
 }
 
@@ -313,7 +346,7 @@ reasons! {
         Method => "method",
         /// The request asks for another protocol on its connection.
         Upgrade => "upgrade",
-        /// A GET or HEAD announces content, which is no part of the key.
+        /// A GET or HEAD announces content, or has some, which is no part of the key.
         RequestContent => "request-content",
         /// `Host` is missing, given twice, malformed or contradicts the authority of the target.
         Authority => "authority",
@@ -395,7 +428,8 @@ reasons! {
         KeepsBetter => "keeps-better",
         /// A write of unknown outcome is too recent.
         WriteGrace => "write-grace",
-        /// A write or an invalidation came while the response was being fetched.
+        /// A write or an invalidation came while the response was being fetched, or the response to
+        /// a call that began later was stored.
         Superseded => "superseded",
         /// The body ended with an error.
         BodyFailed => "body-failed",
@@ -503,19 +537,6 @@ reasons! {
     }
 }
 
-/// The mark of a response whose request the inner service never had whole, since the client broke
-/// its content off, and on which it has not acted: an extension. Such a write is rejected, whatever
-/// the status says.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
-pub(crate) struct IncompleteRequest;
-
-/// The mark of a response to a request that was sent again after its connection was lost: an
-/// extension. The first one may have been acted on, which the second is refused for (404, 412).
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
-pub(crate) struct RepeatedRequest;
-
 impl WriteOutcome {
     /// Returns the outcome that a write has by default, by the status of its response.
     ///
@@ -554,6 +575,30 @@ impl StatusClass {
             300..400 => Self::Redirection,
             400..500 => Self::ClientError,
             500.. => Self::ServerError,
+        }
+    }
+}
+
+impl CallEnd {
+    /// The end of a call whose response has a status.
+    pub(crate) fn from_status(status: StatusCode) -> Self {
+        match StatusClass::from_status(status) {
+            StatusClass::Success => Self::Success,
+            StatusClass::Redirection => Self::Redirection,
+            StatusClass::ClientError => Self::ClientError,
+            StatusClass::ServerError => Self::ServerError,
+            StatusClass::Error => Self::Error,
+        }
+    }
+}
+
+impl OriginRejection {
+    /// What a response with this status rejects its call for; `None` for another status.
+    pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
+        match status.as_u16() {
+            401 | 403 | 407 => Some(Self::Credentials),
+            429 => Some(Self::Rate),
+            _ => None,
         }
     }
 }

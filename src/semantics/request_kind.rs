@@ -44,6 +44,14 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::WithCookies,
+        Self::WithCredentials,
+        Self::WithBoth,
+    ];
+
     const fn new(has_cookies: bool, has_credentials: bool) -> Self {
         match (has_cookies, has_credentials) {
             (false, false) => Self::Plain,

@@ -36,6 +36,29 @@ impl<S, Req, Res> InnerService<Req, Res> for S where
 {
 }
 
+/// The inner service of a [`Cache`](super::Cache), by its public bounds.
+pub(crate) trait CachedService<Req>:
+    Service<
+        Request<Req>,
+        Response: HttpResponse<Body: Body<Data = Bytes, Error: Send> + Send>,
+        Future: Send,
+        Error: Send,
+    > + Clone
+    + Send
+{
+}
+
+impl<S, Req> CachedService<Req> for S where
+    S: Service<
+            Request<Req>,
+            Response: HttpResponse<Body: Body<Data = Bytes, Error: Send> + Send>,
+            Future: Send,
+            Error: Send,
+        > + Clone
+        + Send
+{
+}
+
 /// A response body that the cache can store and share.
 pub(crate) trait InnerBody:
     Body<Data = Bytes, Error: Send + 'static> + Send + 'static

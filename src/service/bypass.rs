@@ -4,6 +4,7 @@ use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
+use crate::body::watched::WatchedBody;
 use crate::semantics::reason::{Bypass, Reason, RequestResult};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
@@ -63,5 +64,7 @@ where
     S: InnerService<Req, Res>,
     Res: InnerBody,
 {
-    Ok(call(inner, request).await?.map(ResponseBody::streaming))
+    Ok(call(inner, request)
+        .await?
+        .map(|body| ResponseBody::streaming(WatchedBody::watched_elsewhere(body))))
 }

@@ -15,7 +15,7 @@ use crate::state::LayerState;
 
 use super::bounds::{InnerBody, InnerService};
 use super::bypass::bypass;
-use super::read::read;
+use super::read::{put_back, read};
 use super::request::content::{HiddenContent, announced_length, key_extension, set_framing};
 use super::request::forwarded_form::ForwardedForm;
 use super::request::route::RequestKey;
@@ -69,9 +69,7 @@ where
         }
         Err(passed_on) => passed_on,
     };
-    if let Some(cookies) = cookies {
-        cookies.put_back(&mut parts.headers);
-    }
+    put_back(cookies, key.demand.take(), &mut parts.headers);
     let request = Request::from_parts(parts, body);
     Box::pin(bypass(state, inner, request, reason)).await
 }

@@ -18,6 +18,7 @@ use crate::semantics::reason::{Contradiction, FetchReason, Refusal, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
+use crate::shares::ClientId;
 
 use crate::state::noted_requests::RequestDigest;
 
@@ -43,6 +44,7 @@ pub(crate) struct Reuse {
 
 impl Hit {
     /// A fresh response of this age, with this freshness lifetime left.
+    #[inline(always)]
     pub(crate) fn fresh(
         response: Arc<StoredResponse>,
         age: Duration,
@@ -230,6 +232,12 @@ impl<F> Miss<F> {
         self.fallback == Some(StaleUse::WhileRevalidate)
     }
 
+    /// Whether the call refreshes a response that has been used already: its client has left with
+    /// that.
+    pub(crate) fn is_refresh(&self) -> bool {
+        matches!(self.stored, StoredState::InUse(_))
+    }
+
     /// Whether a stale response matches the request.
     pub(crate) fn has_stale(&self) -> bool {
         matches!(self.stored, StoredState::Stale(_))
@@ -322,12 +330,29 @@ pub(crate) struct EntrySource {
     pub(crate) lookup_key: CacheKey,
     /// The kind of the request.
     pub(crate) kind: RequestKind,
+    /// The client of the request, if it is known.
+    pub(crate) client: Option<ClientId>,
+    /// The request, if a refresh of its response may become due.
+    pub(crate) request: Option<RequestDigest>,
     /// Whether its call is a refresh that ends soon.
     pub(crate) is_short_refresh: bool,
     /// Whether a 304 has confirmed a stored response, whose body it has.
     pub(crate) is_confirmed: bool,
     /// The digest of the id of the one client that it is for.
     pub(crate) partition: Option<u128>,
+}
+
+impl EntrySource {
+    /// The client that has brought it, if it is known and the response is a variant for all.
+    pub(crate) fn client_of_variant(&self) -> Option<ClientId> {
+        let is_variant = self.partition.is_none() && self.key != self.key.primary();
+        self.client.filter(|_| is_variant)
+    }
+
+    /// The key it is stored under, unless it is for one client.
+    pub(crate) fn public_key(&self) -> Option<CacheKey> {
+        self.partition.is_none().then_some(self.key)
+    }
 }
 
 /// A response to be stored, with its content.

@@ -22,6 +22,7 @@ mod bounds;
 mod bypass;
 mod cached_values;
 mod coalesce;
+mod compress;
 mod content_read;
 pub(crate) mod explain;
 mod fill_data;
@@ -36,12 +37,12 @@ mod respond;
 mod response_groups;
 mod select;
 mod served;
+mod steps;
 mod store_fill;
 mod storing_permission;
 mod write;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -53,28 +54,25 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::config::Config;
 use crate::config::work_span::Work;
 use crate::key::canonical::cookies::CookieLines;
-use crate::semantics::reason::{Bypass, RequestResult};
+use crate::semantics::reason::Bypass;
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
-use self::bounds::{BodyOf, HttpResponse, HttpService};
-use self::bypass::{bypass, pass_on};
-use self::coalesce::coalesce;
-use self::content_read::{ContentRead, read_by_content};
-use self::fill_data::Fill;
+use self::bounds::{BodyOf, CachedService, HttpResponse, HttpService};
+use self::bypass::pass_on;
+use self::compress::{Demand, Finished, finish_now};
+use self::content_read::ContentRead;
 use self::lookup::who_answers::is_for_service;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now, note_lookup};
-use self::read::{answer, put_back, read, read_on};
-use self::refresh::BackgroundRefresh;
+use self::read::{answer, put_back};
 use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
-use self::request::route::{RequestKey, Route, WriteTarget, classify, resource_of_write};
+use self::request::route::{RequestKey, Route, classify, resource_of_write};
 use self::respond::Responder;
-use self::served::{Counted, Served, ServedResult, count};
-use self::write::write;
+use self::served::{Served, count};
+use self::steps::{KeyedRefresh, Step};
 
 pub use future::ResponseFuture;
 
@@ -139,30 +137,6 @@ impl<S, B: Backend> Cache<S, B> {
     }
 }
 
-impl<S: Clone, B: Backend> Cache<S, B> {
-    /// A future that owns a clone of the inner service, and counts the request by its result; if
-    /// the inner service fails, by the one that the request was `on_its_way` to. Out of line: it
-    /// takes kilobytes, which a hit should not reserve on its stack.
-    #[inline(never)]
-    fn forward<Req, Res, F>(
-        &self,
-        on_its_way: RequestResult,
-        (parts, body): (Parts, Req),
-        work: impl FnOnce(LayerState<B>, HttpService<S>, Request<Req>) -> F,
-    ) -> ResponseFuture<Res, S::Error>
-    where
-        S: Service<Request<Req>>,
-        Req: 'static,
-        F: Future<Output = ServedResult<Res, S::Error>> + Send + 'static,
-        Res: Body<Data = Bytes>,
-    {
-        let request = Request::from_parts(parts, body);
-        let inner = HttpService(self.inner.clone());
-        let work = work(self.state.clone(), inner, request);
-        ResponseFuture::pending(Counted::new(self.state.clone(), on_its_way, work))
-    }
-}
-
 impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.state.clone())
@@ -210,41 +184,11 @@ where
             let future = span.in_scope(|| self.answer(parts, body));
             return future.in_span(span);
         }
-        match self.route::<_, false>(&mut parts) {
+        match self.route::<_, _, false>(&mut parts, &body) {
             Step::Respond(response) => ResponseFuture::ready(response),
             step => self.perform(step, parts, body),
         }
     }
-}
-
-/// The next step of a request.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "boxing a response would cost every hit an allocation"
-)]
-enum Step<B: Backend, Res> {
-    /// The request has a route with options of its own, and begins anew with them.
-    Routed(Arc<Config>),
-    /// The request is answered, and counted.
-    Respond(Response<ResponseBody<Res>>),
-    /// The request is answered with a stored response, which is refreshed, and counted.
-    Refresh(
-        Response<ResponseBody<Res>>,
-        Box<BackgroundRefresh<B>>,
-        RequestKey,
-    ),
-    /// The backend has to be waited for.
-    Read(RequestKey),
-    /// Something else than the lookup may answer.
-    ReadOn(Box<Fill<B::Fence>>),
-    /// The inner service is asked.
-    Fetch(Box<Fill<B::Fence>>),
-    /// The content of the request is collected first.
-    Content(Box<ContentRead>),
-    /// The inner service is asked, and its answer invalidates.
-    Write(WriteTarget),
-    /// The inner service is asked, past the cache.
-    Bypass(Bypass),
 }
 
 impl<S, B: Backend> Cache<S, B> {
@@ -261,13 +205,10 @@ impl<S, B: Backend> Cache<S, B> {
     #[cold]
     fn answer<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
     where
-        S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
-        S::Future: Send,
-        S::Error: Send,
+        S: CachedService<Req>,
         Req: Send + 'static,
-        BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
     {
-        let step = self.route::<_, true>(&mut parts);
+        let step = self.route::<_, _, true>(&mut parts, &body);
         self.perform(step, parts, body)
     }
 
@@ -275,8 +216,9 @@ impl<S, B: Backend> Cache<S, B> {
     ///
     /// The head is borrowed, because to move it takes longer than to look it up.
     #[inline]
-    fn route<Res, const IS_LOGGED: bool>(&self, parts: &mut Parts) -> Step<B, Res>
+    fn route<Req, Res, const IS_LOGGED: bool>(&self, parts: &mut Parts, body: &Req) -> Step<B, Res>
     where
+        Req: 'static,
         Res: Body<Data = Bytes>,
     {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
@@ -287,6 +229,7 @@ impl<S, B: Backend> Cache<S, B> {
                 None => config.take_ignored_cookies(&mut parts.headers),
             },
         };
+        let demand = Demand::take(&config.compress, parts);
         let route = classify(config, seed, parts);
         let outcome = match &route {
             Route::Read(read_request) => lookup_now(&self.state, read_request, parts),
@@ -302,16 +245,27 @@ impl<S, B: Backend> Cache<S, B> {
             // Most requests end here: spare them the way of the others.
             let mut response = responder.stored(hit, read_request.preconditions(parts));
             let result = responder.record_hit(hit.reuse);
+            if let Some(demand) = &demand {
+                let served = Served::new(response, result);
+                let served = served.made_of(&self.state, Some(&read_request.key), &hit.response);
+                return self.in_form(demand, served, None);
+            }
             count(&self.state.shared, &mut response, result);
             return Step::Respond(response);
         }
         let step = match route {
+            // HTTP/2 need not announce content. It is in no key, so that no response to it is shared.
+            Route::Read(_) if config.request_bodies.has_content(body) => {
+                Step::Bypass(Bypass::RequestContent)
+            }
             Route::Read(read_request) => {
-                let key = read_request.into_key(config, seed, parts);
-                self.after_lookup(key, outcome, parts, &mut cookies)
+                let mut key = read_request.into_key(config, seed, parts);
+                key.0.demand = demand;
+                return self.after_lookup(key, outcome, parts, &mut cookies);
             }
             Route::Content(read) => {
-                let (key, form) = read.into_key(config, seed, parts);
+                let (mut key, form) = read.into_key(config, seed, parts);
+                key.demand = demand;
                 return Step::Content(Box::new(ContentRead { key, form, cookies }));
             }
             Route::Write(target) => Step::Write(target),
@@ -319,13 +273,26 @@ impl<S, B: Backend> Cache<S, B> {
             Route::Refuse => Step::Respond(self.counted(responder.bad_request())),
             Route::FailWrite => Step::Respond(self.counted(responder.failed_write())),
         };
-        if let Step::Write(_) | Step::Bypass(_) = &step {
-            put_back(cookies, &mut parts.headers);
-        }
-        if let Step::Write(target) = &step {
-            apply_to_write(parts, target.scheme.as_deref(), target.is_spelled);
-        }
+        restore(&step, parts, cookies, demand);
         step
+    }
+
+    /// Returns the step that answers a request in the form that it gets.
+    #[cold]
+    fn in_form<Res>(
+        &self,
+        demand: &Demand,
+        served: Served<Res>,
+        refresh: Option<KeyedRefresh<B>>,
+    ) -> Step<B, Res>
+    where
+        Res: Body<Data = Bytes>,
+    {
+        match (finish_now(&self.state, demand, served), refresh) {
+            (Finished::Done(served), None) => Step::Respond(self.counted(served)),
+            (Finished::Done(served), Some(refresh)) => Step::Refresh(self.counted(served), refresh),
+            (Finished::Waits(waiting), refresh) => Step::Code(waiting, refresh),
+        }
     }
 
     /// Returns the next step of a GET or HEAD that is no plain hit.
@@ -347,9 +314,13 @@ impl<S, B: Backend> Cache<S, B> {
             None => Step::Read(key),
             Some(LookupOutcome::Answer(found)) => {
                 let found = found.with_refresh_if(key.can_be_sent());
-                match answer(&self.state, found, key.preconditions(parts)) {
-                    (served, Some(refresh)) => Step::Refresh(self.counted(served), refresh, key),
-                    (served, None) => Step::Respond(self.counted(served)),
+                let (served, refresh) = answer(&self.state, found, &key, parts);
+                let demand = key.demand.clone();
+                let refresh = refresh.map(|refresh| (refresh, key));
+                match (demand, refresh) {
+                    (Some(demand), refresh) => self.in_form(&demand, served, refresh),
+                    (None, Some(refresh)) => Step::Refresh(self.counted(served), refresh),
+                    (None, None) => Step::Respond(self.counted(served)),
                 }
             }
             Some(LookupOutcome::Fetch(miss)) => {
@@ -361,55 +332,19 @@ impl<S, B: Backend> Cache<S, B> {
             }
         }
     }
+}
 
-    /// Does the next step, with the request in the form that the inner service gets. Out of line:
-    /// a hit need not make room for it.
-    #[inline(never)]
-    fn perform<Req>(
-        &self,
-        step: Step<B, BodyOf<S, Req>>,
-        parts: Parts,
-        body: Req,
-    ) -> ResponseFuture<BodyOf<S, Req>, S::Error>
-    where
-        S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
-        S::Future: Send,
-        S::Error: Send,
-        Req: Send + 'static,
-        BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
-    {
-        use RequestResult::{Bypass, Miss};
-        let request = (parts, body);
-        match step {
-            Step::Respond(response) => ResponseFuture::ready(response),
-            Step::Routed(config) => {
-                let shared = self.state.shared.clone();
-                let of_route = Self::new(self.inner.clone(), LayerState { config, shared });
-                of_route.answer(request.0, request.1)
-            }
-            Step::Refresh(response, refresh, key) => {
-                let inner = HttpService(self.inner.clone());
-                refresh.spawn(inner, Request::from_parts(request.0, request.1), key);
-                ResponseFuture::ready(response)
-            }
-            Step::Read(key) => self.forward(Miss, request, |state, inner, request| {
-                read(state, inner, request, key)
-            }),
-            Step::ReadOn(fill) => self.forward(Miss, request, |state, inner, request| {
-                read_on(state, inner, request, fill)
-            }),
-            Step::Fetch(fill) => self.forward(Miss, request, |state, inner, request| {
-                coalesce(state, inner, request, fill)
-            }),
-            Step::Content(pending) => self.forward(Miss, request, |state, inner, request| {
-                read_by_content(state, inner, request, pending)
-            }),
-            Step::Write(target) => self.forward(Bypass, request, |state, inner, request| {
-                write(state, inner, request, target)
-            }),
-            Step::Bypass(reason) => self.forward(Bypass, request, |state, inner, request| {
-                bypass(state, inner, request, reason)
-            }),
-        }
+/// Gives a request that goes past the lookup what was taken off it, and a write the form of its key.
+fn restore<B: Backend, Res>(
+    step: &Step<B, Res>,
+    parts: &mut Parts,
+    cookies: Option<CookieLines>,
+    demand: Option<Arc<Demand>>,
+) {
+    if let Step::Write(_) | Step::Bypass(_) = step {
+        put_back(cookies, demand, &mut parts.headers);
+    }
+    if let Step::Write(target) = step {
+        apply_to_write(parts, target.scheme.as_deref(), target.is_spelled);
     }
 }

@@ -5,6 +5,7 @@
 //! has not answered, unless they are for the inner service: `lookup::who_answers` decides.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use http::{HeaderMap, Request, request};
 
@@ -15,15 +16,15 @@ use crate::state::LayerState;
 use super::bounds::{InnerBody, InnerService};
 use super::bypass::bypass;
 use super::coalesce::coalesce;
+use super::compress::Demand;
 use super::fill_data::Fill;
 use super::lookup::lookups::Serving;
 use super::lookup::who_answers::{Answerer, is_for_service, who_answers};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::repetition::can_repeat;
 use super::refresh::{BackgroundRefresh, begin_refresh};
-use super::request::preconditions::Preconditions;
 use super::request::route::RequestKey;
-use super::respond::Responder;
+use super::respond::{Responder, serve_hit};
 use super::served::{Served, ServedResult};
 
 /// Answers from the store, and begins the refresh that the answer is due for.
@@ -33,13 +34,17 @@ use super::served::{Served, ServedResult};
 pub(crate) fn answer<B: Backend, Res>(
     state: &LayerState<B>,
     answer: CacheAnswer<B::Fence>,
-    preconditions: Preconditions<'_>,
+    key: &RequestKey,
+    request: &request::Parts,
 ) -> (Served<Res>, Option<Box<BackgroundRefresh<B>>>) {
-    let responder = Responder::new(state);
+    let preconditions = key.preconditions(request);
     match answer {
-        CacheAnswer::Hit(hit) => (responder.hit(&hit, preconditions), None),
-        CacheAnswer::HitAndRefresh(hit, due) => {
-            let served = responder.hit(&hit, preconditions);
+        CacheAnswer::Hit(hit) => (serve_hit(state, key, &hit, preconditions), None),
+        CacheAnswer::HitAndRefresh(hit, mut due) => {
+            let served = serve_hit(state, key, &hit, preconditions);
+            if let Some(client) = state.client_of(request) {
+                due.note_client(state, client);
+            }
             (served, begin_refresh(state, *due).map(Box::new))
         }
     }
@@ -72,12 +77,13 @@ where
             }
             LookupOutcome::Fetch(miss) => {
                 let fill = miss.with_key(key);
-                let is_fill = is_for_service(&state, &fill, &parts.method, &parts.headers);
-                let request = Request::from_parts(parts, body);
                 // Boxed: their futures take kilobytes, which a hit should not move.
-                match is_fill {
-                    true => Box::pin(coalesce(state, inner, request, fill)).await,
-                    false => Box::pin(read_on(state, inner, request, fill)).await,
+                match is_for_service(&state, &fill, &parts.method, &parts.headers) {
+                    true => Box::pin(answer_miss(state, inner, (parts, body), fill)).await,
+                    false => {
+                        let request = Request::from_parts(parts, body);
+                        Box::pin(read_on(state, inner, request, fill)).await
+                    }
                 }
             }
         }
@@ -113,22 +119,48 @@ where
             }
             Answerer::GatewayTimeout(_) => Ok(Responder::new(&state).gateway_timeout()),
             Answerer::Bypass(reason) => {
-                put_back(fill.key.into_own_cookies(), &mut parts.headers);
+                let demand = fill.key.demand.take();
+                put_back(fill.key.into_own_cookies(), demand, &mut parts.headers);
                 let request = Request::from_parts(parts, body);
                 Box::pin(bypass(state, inner, request, reason)).await
             }
-            Answerer::Service => {
-                let request = Request::from_parts(parts, body);
-                Box::pin(coalesce(state, inner, request, fill)).await
-            }
+            Answerer::Service => Box::pin(answer_miss(state, inner, (parts, body), fill)).await,
         }
     }
 }
 
-/// Gives a request that bypasses the cache its own cookies back.
-pub(crate) fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
+/// Answers a request by a call of the inner service, or of another request.
+///
+/// # Errors
+/// The error of the inner service.
+pub(crate) fn answer_miss<S, B, Req, Res>(
+    state: LayerState<B>,
+    inner: S,
+    (parts, body): (request::Parts, Req),
+    fill: Box<Fill<B::Fence>>,
+) -> impl Future<Output = ServedResult<Res, S::Error>> + Send
+where
+    S: InnerService<Req, Res>,
+    B: Backend,
+    Req: Send + 'static,
+    Res: InnerBody,
+{
+    let client = state.client_of(&parts);
+    let request = Box::new(Request::from_parts(parts, body));
+    coalesce(state, inner, (request, client), fill)
+}
+
+/// Gives a request that bypasses the cache its own cookies and `Accept-Encoding` back.
+pub(crate) fn put_back(
+    cookies: Option<CookieLines>,
+    demand: Option<Arc<Demand>>,
+    headers: &mut HeaderMap,
+) {
     if let Some(cookies) = cookies {
         cookies.put_back(headers);
+    }
+    if let Some(demand) = demand {
+        demand.put_back(headers);
     }
 }
 
@@ -146,9 +178,10 @@ where
     Req: Send + 'static,
     Res: InnerBody,
 {
-    let (served, refresh) = answer(state, found, key.preconditions(&parts));
+    let (served, refresh) = answer(state, found, &key, &parts);
     if let Some(refresh) = refresh {
-        refresh.spawn(inner, Request::from_parts(parts, body), key);
+        let request = Box::new(Request::from_parts(parts, body));
+        refresh.spawn(inner, request, key);
     }
     served
 }

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::config::StatusName;
 use crate::semantics::cache_status::{CACHE_STATUS, Forwarded};
+use crate::semantics::fields::slot::slot_mut;
 use crate::semantics::fields::small_number::small_number;
 use crate::semantics::reason::{
     Bypass, FetchReason, Reason, Refusal, RequestResult, StaleUse, WriteOutcome,
@@ -16,10 +17,23 @@ use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
+use crate::service::request::route::RequestKey;
 use crate::service::select::stored::selected;
 use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::stats::{Counters, Event};
+
+/// A hit for a request with this key, with the stored response that it was made of.
+#[inline]
+pub(crate) fn serve_hit<B: Backend, Res>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    hit: &Hit,
+    preconditions: Preconditions<'_>,
+) -> Served<Res> {
+    let served = Responder::new(state).hit(hit, preconditions);
+    served.made_of(state, key.public_key(), &hit.response)
+}
 
 /// Builds responses of the cache, and says on each where it came from (`Cache-Status`, RFC 9211).
 #[derive(Clone, Copy)]
@@ -345,42 +359,5 @@ fn set_age(headers: &mut HeaderMap, seconds: u64) {
     if let Some(age) = slot_mut(headers, 0, &AGE) {
         *age = small_number(seconds)
             .unwrap_or_else(|| cached_value(0, seconds, || HeaderValue::from(seconds)));
-    }
-}
-
-/// The value of a field, which in most stored responses is in this place. Looking there costs less
-/// than to hash its name.
-#[inline]
-fn slot_mut<'h>(
-    headers: &'h mut HeaderMap,
-    place: usize,
-    name: &HeaderName,
-) -> Option<&'h mut HeaderValue> {
-    let mut fields = headers.iter();
-    match fields.nth(place).is_some_and(|(found, _)| found == name) {
-        true => headers.values_mut().nth(place),
-        false => headers.get_mut(name),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_is_found_wherever_it_is_and_no_line_of_another_field_is_taken_for_it() {
-        let line = HeaderValue::from_static;
-        let mut headers = HeaderMap::new();
-        headers.append("link", line("a"));
-        headers.append("link", line("b"));
-        headers.append(CACHE_STATUS, line("status"));
-        headers.append(AGE, line("age"));
-        for place in 0..6 {
-            for (name, value) in [(&CACHE_STATUS, "status"), (&AGE, "age")] {
-                let slot = slot_mut(&mut headers, place, name);
-                assert_eq!(slot.map(|slot| &*slot), Some(&line(value)), "{place}");
-            }
-        }
-        assert_eq!(slot_mut(&mut headers, 0, &RETRY_AFTER), None);
     }
 }

@@ -18,9 +18,11 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, StoredResponse};
 use crate::body::byte_meter::ByteMeter;
 use crate::body::response::ResponseBody;
+use crate::key::CacheKey;
+use crate::semantics::marks::UnsentRequest;
 use crate::semantics::reason::RequestResult;
 use crate::state::layer_state::{LayerState, SharedState};
 
@@ -28,6 +30,15 @@ use crate::state::layer_state::{LayerState, SharedState};
 pub(crate) struct Served<Res> {
     pub(crate) response: Response<ResponseBody<Res>>,
     pub(crate) result: RequestResult,
+    /// What it was made of, where it may be coded.
+    pub(crate) source: Option<Box<AnsweredFrom>>,
+}
+
+/// The stored response that an answer was made of.
+pub(crate) struct AnsweredFrom {
+    /// Its key.
+    pub(crate) key: CacheKey,
+    pub(crate) stored: Arc<StoredResponse>,
 }
 
 /// What a request ends with: a response, or the error of the inner service.
@@ -36,7 +47,31 @@ pub(crate) type ServedResult<Res, E> = Result<Served<Res>, E>;
 impl<Res> Served<Res> {
     #[inline]
     pub(crate) fn new(response: Response<ResponseBody<Res>>, result: RequestResult) -> Self {
-        Self { response, result }
+        Self {
+            response,
+            result,
+            source: None,
+        }
+    }
+
+    /// The answer, with the stored response that it was made of. Without a key it is for one client,
+    /// and not coded: no other one would get that.
+    #[inline]
+    pub(crate) fn made_of<B: Backend>(
+        mut self,
+        state: &LayerState<B>,
+        key: Option<&CacheKey>,
+        stored: &Arc<StoredResponse>,
+    ) -> Self {
+        if state.config.compress.is_on()
+            && let Some(key) = key
+        {
+            self.source = Some(Box::new(AnsweredFrom {
+                key: *key,
+                stored: stored.clone(),
+            }));
+        }
+        self
     }
 }
 
@@ -63,6 +98,13 @@ fn count_others<B: Backend, Res: Body<Data = Bytes>>(
     result: RequestResult,
     length: Option<u64>,
 ) {
+    // A write that the inner service has no place for has a response, as nothing has changed.
+    let result = match UnsentRequest::is_overload(response.extensions()) {
+        true => RequestResult::Overload,
+        false => result,
+    };
+    // What an origin announces need not come.
+    let length = length.filter(|_| response.body().is_held());
     shared.counters.count_request(result, length.unwrap_or(0));
     if let (None, Some(source)) = (length, result.body_source()) {
         let meter = ByteMeter::new(shared.clone(), source);

@@ -17,19 +17,21 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::{BodySource, WaitedFor};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::KeptBy;
-use crate::stats::{BackendOperations, CountBodyBytes, Counters, Event, Histograms};
+use crate::shares::ClientId;
+use crate::stats::{BackendOperations, CountBodies, Counters, Event, Histograms};
 
 use super::background::Background;
-use super::detached_writes::DetachedWrites;
-use super::fill_queue::FillQueue;
-use super::noted_requests::{NotedKey, RequestDigest, RequestDigester};
-use super::origin_failures::OriginFailures;
+use super::bounded_work::BoundedWork;
+use super::encodings::Encodings;
+use super::inner_layers::UnansweredCalls;
+use super::noted_requests::{NotedKey, RequestDigest, RequestDigester, WorkingRequests};
+use super::origin_failures::{Backoff, OriginFailures};
 use super::partitions::Partitions;
 use super::shared_head::SharedHead;
 use super::short_refreshes::{ShortRefreshLimits, ShortRefreshTable};
 use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableRequests;
-use super::variant_hints::{LanguageVariants, RememberedRules};
+use super::variant_hints::{LanguageVariants, RememberedRules, VariantsOfClients};
 use super::write_grace::WriteGrace;
 
 /// How long the requests for a key carry no conditions of the cache's own after a contradiction.
@@ -57,12 +59,14 @@ pub(crate) struct SharedState<B: Backend> {
     /// Resources of which nothing is stored for now, after a write of unknown outcome.
     pub(crate) write_grace: WriteGrace,
     /// Writes that run on although their clients have left.
-    pub(crate) detached_writes: DetachedWrites,
+    pub(crate) detached_writes: BoundedWork,
     pub(crate) request_digester: RequestDigester,
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
     /// The responses that are stored for single clients.
     pub(crate) partitions: Partitions,
+    /// Coded forms that are being made.
+    pub(crate) encodings: Arc<Encodings>,
     pub(crate) background: Background,
 }
 
@@ -75,6 +79,8 @@ pub(crate) struct Store<B> {
     pub(crate) languages: LanguageVariants,
     /// Used only if lookups have to wait.
     pub(crate) rules: RememberedRules,
+    /// Used only if clients are known.
+    pub(crate) of_clients: VariantsOfClients,
 }
 
 impl<B: Backend> Store<B> {
@@ -88,6 +94,7 @@ impl<B: Backend> Store<B> {
             seed,
             languages: LanguageVariants::default(),
             rules: RememberedRules::default(),
+            of_clients: VariantsOfClients::default(),
         }
     }
 }
@@ -101,23 +108,58 @@ pub(crate) struct Coalescing<F> {
     pub(crate) buffers: Arc<Budget>,
 }
 
+/// The refreshes of all keys that have the time they need.
+#[derive(Default)]
+pub(crate) struct Refreshes {
+    /// Those with the fields of a request that has brought a response. No others take their places.
+    working: BoundedWork,
+    others: BoundedWork,
+}
+
+impl Refreshes {
+    /// Those that count together with one whose fields are known to work, or are not.
+    pub(crate) fn of(&self, is_working: bool) -> &BoundedWork {
+        match is_working {
+            true => &self.working,
+            false => &self.others,
+        }
+    }
+}
+
 /// The state that concerns the inner service.
 #[derive(Default)]
 pub(crate) struct OriginState {
+    /// Refreshes in the background that have the time they need.
+    pub(crate) refreshes: Refreshes,
     /// Keys whose fetches failed a moment ago.
     pub(crate) failures: OriginFailures,
+    /// Requests that have brought a response of which a refresh may become due.
+    pub(crate) working: WorkingRequests,
     /// Keys whose refreshes hang.
     pub(crate) short_refreshes: ShortRefreshTable,
     /// Keys whose last validation or completion was answered about another representation. Their
     /// next requests carry no conditions of the cache's own.
     pub(crate) contradicted: ExpiringSet,
     /// Fills that wait for the inner service to be ready.
-    pub(crate) fill_queue: FillQueue,
+    pub(crate) waiting_fills: BoundedWork,
+    /// Calls that wait for a response.
+    pub(crate) unanswered: UnansweredCalls,
     /// Whether the last request that looked for stored parts could not be repeated.
     cannot_repeat: AtomicBool,
 }
 
 impl OriginState {
+    /// Whether a request is like one that has brought a response. The failures of others say
+    /// nothing of it.
+    pub(crate) fn is_working(
+        &self,
+        request: (NotedKey, RequestDigest),
+        backoff: Backoff,
+        now: Moment,
+    ) -> bool {
+        backoff < Backoff::Holds && self.working.contains(request, now)
+    }
+
     /// Notes whether a request that looks for stored parts can be repeated, which depends on the
     /// type of its body. Explanations know no such type.
     pub(crate) fn note_repeatable(&self, can_repeat: bool) {
@@ -130,9 +172,13 @@ impl OriginState {
     }
 }
 
-impl<B: Backend> CountBodyBytes for SharedState<B> {
+impl<B: Backend> CountBodies for SharedState<B> {
     fn count_body_bytes(&self, source: BodySource, bytes: u64) {
         self.counters.count_body_bytes(source, bytes);
+    }
+
+    fn count_failed_body(&self) {
+        self.counters.count_failed_body();
     }
 }
 
@@ -163,10 +209,11 @@ impl<B: Backend> LayerState<B> {
                 },
                 origin: OriginState::default(),
                 write_grace: WriteGrace::default(),
-                detached_writes: DetachedWrites::default(),
+                detached_writes: BoundedWork::default(),
                 request_digester: RequestDigester::default(),
                 partial_keys: ExpiringSet::default(),
                 partitions: Partitions::default(),
+                encodings: Arc::default(),
                 background: Background::default(),
             }),
         }
@@ -203,27 +250,30 @@ impl<B: Backend> LayerState<B> {
         digester.digest(authority.as_bytes(), &request.headers)
     }
 
+    /// The client that a request is from, as the application says; `None` if it does not.
+    pub(crate) fn client_of(&self, request: &request::Parts) -> Option<ClientId> {
+        let by = self.config.client_by.as_ref()?;
+        by(request, self.shared.request_digester.secret()).ok()?
+    }
+
     /// The short refreshes of a key that there may be with the fields of a request: none if one of
-    /// its own has failed, or has hung lately, or if calls fail for all. The stored response took
+    /// its own has failed, or has hung lately, or if those of many others have failed; or one
+    /// that took long, unless a short refresh has brought a response. The stored response took
     /// `cost`.
     pub(crate) fn short_refreshes(
         &self,
         (key, kind): (&CacheKey, RequestKind),
         request: RequestDigest,
-        cost: Duration,
-        now: Moment,
+        (cost, now): (Duration, Moment),
     ) -> Option<ShortRefreshLimits> {
         let failures = &self.shared.origin.failures;
         let table = &self.shared.origin.short_refreshes;
         let noted = NotedKey::new(key, kind);
-        let is_failing = || failures.failing(key, now).next().is_some();
-        if failures.is_useless(noted, now, || request)
-            || failures.has_hung((noted, request), now)
-            || is_failing() && !table.is_well(now)
-        {
+        if failures.is_useless(noted, now, || request) || failures.has_hung((noted, request), now) {
             return None;
         }
-        table.limits((key, kind), cost, now)
+        let limits = table.limits((key, kind), request.client(), (cost, now))?;
+        (limits.is_proven || !failures.is_failing_slowly(key, now)).then_some(limits)
     }
 
     /// Counts an event.

@@ -9,8 +9,8 @@
 //! [`layer_state`], then [`operations`].
 
 pub(crate) mod background;
-pub(crate) mod detached_writes;
-pub(crate) mod fill_queue;
+pub(crate) mod bounded_work;
+pub(crate) mod encodings;
 pub(crate) mod inner_layers;
 pub(crate) mod layer_state;
 pub(crate) mod noted_requests;

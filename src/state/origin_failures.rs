@@ -26,6 +26,8 @@ const USELESS: u8 = 8;
 
 /// The time for which a refresh that has hung is noted.
 const HUNG_TTL: Duration = Duration::from_secs(60);
+/// The time after which a failure shows that calls of its key take long.
+const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
 /// What recent failures mean for a refresh by a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +50,8 @@ pub(crate) struct OriginFailures {
     hung: NotedRequests,
     /// The keys of which a call has failed, for either stale use, as [`USES`] has them.
     failing: [ExpiringSet; 2],
+    /// Those of which one has failed that took long.
+    failing_slowly: ExpiringSet,
 }
 
 /// The notes on failures, and the stale uses that they allow.
@@ -91,12 +95,23 @@ impl OriginFailures {
         now: Moment,
         (backoff, took): (Duration, Duration),
     ) {
+        if backoff.is_zero() {
+            return;
+        }
+        let ttl = backoff.saturating_add(took);
         let failing = USES.iter().zip(&self.failing);
         for (_, keys) in failing.filter(|((value, _), _)| *value == note_of(use_)) {
-            if !backoff.is_zero() {
-                keys.remember(key, now, backoff.saturating_add(took));
-            }
+            keys.remember(key, now, ttl);
         }
+        if took >= SLOW_FAILURE {
+            self.failing_slowly.remember(key, now, ttl);
+        }
+    }
+
+    /// Whether a call for a key has failed lately that took long, of whatever request: others that
+    /// take long may be about to fail, too.
+    pub(crate) fn is_failing_slowly(&self, key: &CacheKey, now: Moment) -> bool {
+        self.failing_slowly.is_remembered(key, || now)
     }
 
     /// The stale uses that the recent failures of a key allow, of whatever request. It says little
@@ -168,6 +183,11 @@ impl OriginFailures {
     /// Whether a refresh with these fields has hung lately.
     pub(crate) fn has_hung(&self, (key, request): (NotedKey, RequestDigest), now: Moment) -> bool {
         self.hung.find(key, now, || request).alike != 0
+    }
+
+    /// Whether a refresh of a key has hung lately, with whatever fields.
+    pub(crate) fn has_any_hung(&self, key: NotedKey, now: Moment, request: RequestDigest) -> bool {
+        self.hung.find(key, now, || request).any != 0
     }
 
     /// What the failures of a key mean for a refresh by a request.

@@ -15,15 +15,16 @@
 //!
 //! Knows keys, kinds of requests and times. Start at [`ShortRefreshTable::limits`].
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::flight::ticks;
+use crate::flight::patience_for;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
+use crate::shares::ClientId;
 
+use super::bounded_work::{BoundedWork, WorkPermit};
 use super::noted_requests::digest_of;
 
 const SETS: usize = 512;
@@ -35,10 +36,12 @@ pub(crate) struct ShortRefreshLimits {
     pub(crate) at_once: usize,
     /// The time after which each of them ends.
     pub(crate) timeout: Duration,
+    /// The time after which one begins beside a refresh that takes the time it needs.
+    pub(crate) patience: Duration,
     /// The time that a call usually takes.
     pub(crate) cost: Duration,
     /// Whether one has brought a response.
-    is_proven: bool,
+    pub(crate) is_proven: bool,
 }
 
 #[derive(Debug)]
@@ -47,8 +50,11 @@ struct Entry {
     kind: RequestKind,
     /// The time that a call usually takes.
     cost: Duration,
-    /// The number of short refreshes since a response was stored.
+    /// The number of short refreshes since a response was stored, and when the first began.
     tries: u32,
+    since: Moment,
+    /// The number of them that it took, on average, since one has helped.
+    usual_tries: u32,
     /// When a short refresh has brought a response last.
     helped: Option<Moment>,
     used: Moment,
@@ -58,18 +64,21 @@ struct Entry {
 /// fields.
 const MAX_FIRST_COST: Duration = Duration::from_secs(5);
 /// The number of short refreshes without a response after which there are two at once, some of
-/// which have more time.
+/// which have more time. After three times as many there are four.
 const ENOUGH_TRIES: u32 = 32;
 /// Of so many short refreshes one has twice the time; of so many of these one twice as much again.
 const ONE_IN: u32 = 8;
+/// A short refresh has four times the usual time, or twice that and this.
+const ENOUGH_TIME: Duration = Duration::from_secs(2);
+/// The time after which there are four times as many short refreshes at once of a page that is slow,
+/// and twice as many each time this has passed again.
+const TIME_TO_MORE: Duration = Duration::from_secs(5);
+/// The longest pause after the beginning of a short refresh that has ended.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// The number of short refreshes at once of all keys for which none has brought a response.
 const MAX_UNPROVEN: usize = 8;
 /// The number of short refreshes at once of all keys for which one has.
 const MAX_PROVEN: usize = 64;
-/// The time for which a response shows that the inner service is well.
-const WELL_TTL: Duration = Duration::from_secs(2);
-/// The longest time that such a response may have taken.
-const WELL_COST: Duration = Duration::from_secs(1);
 /// The number of short refreshes without a response after which there are twice as many at once,
 /// where one has helped.
 const TRIES_TO_DOUBLE: u32 = 8;
@@ -89,6 +98,8 @@ impl Entry {
             kind,
             cost: cost.min(MAX_FIRST_COST),
             tries: 0,
+            since: now,
+            usual_tries: 0,
             helped: None,
             used: now,
         }
@@ -105,22 +116,46 @@ impl Entry {
 
     fn limits(&self, now: Moment) -> ShortRefreshLimits {
         let is_proven = self.is_proven(now);
-        let (at_once, least) = match is_proven {
-            // Twice as many after each few of no use: most requests may be those that hang.
-            true => (
-                4 << (self.tries / TRIES_TO_DOUBLE).min(3),
-                Duration::from_millis(500),
-            ),
-            false if self.tries >= ENOUGH_TRIES => (2, Duration::from_secs(1)),
-            false => (1, Duration::from_secs(1)),
+        let least = Duration::from_millis(if is_proven { 500 } else { 1000 });
+        let enough = self.cost.saturating_mul(2).saturating_add(ENOUGH_TIME);
+        let timeout = self.cost.saturating_mul(4).min(enough).max(least);
+        // Where most requests are those that hang, the others are not waited for.
+        let tries = self.tries.saturating_add(self.usual_tries);
+        let patience = match is_proven && self.usual_tries >= TRIES_TO_DOUBLE {
+            true => Duration::ZERO,
+            false => patience_for(self.cost),
         };
-        let timeout = self.cost.saturating_mul(4).max(least);
         ShortRefreshLimits {
-            at_once,
+            at_once: match is_proven {
+                // Twice as many after each few of no use.
+                true => 4 << (tries / TRIES_TO_DOUBLE).min(3),
+                false => self.unproven_at_once(timeout, now),
+            },
             timeout: timeout.saturating_mul(self.times_longer()),
+            patience,
             is_proven,
             cost: self.cost,
         }
+    }
+
+    /// The number of short refreshes at once that take this time, where none has brought a response:
+    /// more in the course of time, so that those of a slow page begin as often as those of others.
+    fn unproven_at_once(&self, timeout: Duration, now: Moment) -> usize {
+        let per_second = match self.tries / ENOUGH_TRIES {
+            0 => 1,
+            1 | 2 => 2,
+            _ => 4,
+        };
+        let tried_for = match self.tries {
+            0 => Duration::ZERO,
+            _ => now.since(self.since),
+        };
+        let at_most = match tried_for.as_secs() / TIME_TO_MORE.as_secs() {
+            0 => per_second,
+            doublings => 2 << doublings.min(3),
+        };
+        let seconds = usize::try_from(timeout.as_secs()).unwrap_or(at_most);
+        seconds.saturating_mul(per_second).min(at_most)
     }
 
     /// How many times longer the next one may take, because many may have ended too soon.
@@ -130,19 +165,32 @@ impl Entry {
         1 << (1..=3).take_while(divides).count()
     }
 
-    fn note_stored(&mut self, is_short: bool, now: Moment, cost: Duration) {
+    /// Notes that a response came, which may be a 304.
+    fn note_answered(&mut self, is_short: bool, now: Moment) {
+        if self.is_proven(now) {
+            self.usual_tries = self.usual_tries.saturating_add(self.tries) / 2;
+        }
         if is_short {
             self.helped = Some(now);
         } else if self.tries >= USELESS_TRIES {
             // Many were of no use before a long one brought a response.
             self.helped = None;
+            self.usual_tries = 0;
         }
         self.tries = 0;
+    }
+
+    fn note_stored(&mut self, is_short: bool, now: Moment, cost: Duration) {
+        self.note_answered(is_short, now);
         // One slow response makes no request slow: it may be due to its fields. That of a short
-        // refresh was not much slower than expected.
-        let weight = if is_short { 2 } else { 8 };
-        let usual = &mut self.cost;
-        *usual = cost.min(usual.saturating_mul(weight - 1).saturating_add(cost) / weight);
+        // refresh was not much slower than expected. Nor does a fast one make all fast: short
+        // refreshes have four times the usual time, so that half of it leaves them enough.
+        let weight = match is_short || cost < self.cost {
+            true => 2,
+            false => 8,
+        };
+        let usual = self.cost.saturating_mul(weight - 1);
+        self.cost = usual.saturating_add(cost) / weight;
     }
 }
 
@@ -153,11 +201,9 @@ type Set = Mutex<[Option<Entry>; WAYS]>;
 #[derive(Debug, Default)]
 pub(crate) struct ShortRefreshTable {
     sets: OnceLock<Box<[Set]>>,
-    /// When a response was stored last that had come fast, in [`ticks`].
-    stored: AtomicU32,
     /// The number of short refreshes under way: of all keys for which none has brought a response,
     /// and of the others.
-    under_way: [AtomicUsize; 2],
+    under_way: [BoundedWork; 2],
 }
 
 impl ShortRefreshTable {
@@ -176,52 +222,43 @@ impl ShortRefreshTable {
         (self.with_entry(key, |entry| entry.tries > 0)).unwrap_or(true)
     }
 
-    /// Whether a response shows that the inner service is well.
-    pub(crate) fn is_well(&self, now: Moment) -> bool {
-        let stored = self.stored.load(Ordering::Relaxed);
-        stored > 0 && ticks(now.monotonic()).saturating_sub(stored) <= ticks(WELL_TTL)
-    }
-
     /// The short refreshes that there may be of a key, whose stored response took `cost`; `None` if
-    /// there are enough of all keys.
+    /// there are enough of all keys, or enough of the client.
     pub(crate) fn limits(
         &self,
         key: (&CacheKey, RequestKind),
-        cost: Duration,
-        now: Moment,
+        client: Option<ClientId>,
+        (cost, now): (Duration, Moment),
     ) -> Option<ShortRefreshLimits> {
-        let has_room = |limits: ShortRefreshLimits| self.has_room(limits.is_proven);
+        let has_room = |limits: ShortRefreshLimits| {
+            let (under_way, max) = self.under_way(limits.is_proven);
+            under_way.has_room(client, max)
+        };
         let limits = self.with_entry(key, |entry| {
             let limits = entry.limits(now);
             // Also after one that has ended sooner.
             let pause = limits.timeout / limits.at_once.max(PAUSES) as u32;
-            let rests = entry.tries > 0 && now.since(entry.used) < pause;
+            let rests = entry.tries > 0 && now.since(entry.used) < pause.min(MAX_PAUSE);
             (!rests).then_some(limits)
         });
         let limits = limits.unwrap_or_else(|| Some(Entry::new(key, cost, now).limits(now)));
         limits.filter(|limits| has_room(*limits))
     }
 
-    /// Whether there may be one more of all keys like this one.
-    fn has_room(&self, is_proven: bool) -> bool {
-        let under_way = &self.under_way[usize::from(is_proven)];
+    /// Those of all keys like this one, and how many there may be.
+    fn under_way(&self, is_proven: bool) -> (&BoundedWork, usize) {
         let max = if is_proven { MAX_PROVEN } else { MAX_UNPROVEN };
-        under_way.load(Ordering::Relaxed) < max
-    }
-
-    /// Notes that a short refresh has ended, as which it was begun.
-    pub(crate) fn note_ended(&self, is_proven: bool) {
-        self.under_way[usize::from(is_proven)].fetch_sub(1, Ordering::Relaxed);
+        (&self.under_way[usize::from(is_proven)], max)
     }
 
     /// Notes that a short refresh of a key begins, whose stored response took `cost`. It is under
-    /// way until [`note_ended`](Self::note_ended). Returns whether one has brought a response.
+    /// way until the permit is dropped.
     pub(crate) fn note_begun(
         &self,
         key: (&CacheKey, RequestKind),
-        cost: Duration,
-        now: Moment,
-    ) -> bool {
+        client: Option<ClientId>,
+        (cost, now): (Duration, Moment),
+    ) -> WorkPermit {
         let sets = || (0..SETS).map(|_| Set::default()).collect();
         let mut ways = lock(set_of(self.sets.get_or_init(sets), key));
         let way = way_for(&ways, key);
@@ -229,17 +266,24 @@ impl ShortRefreshTable {
             Some(entry) if entry.is_of(key) => entry,
             other => other.insert(Entry::new(key, cost, now)),
         };
+        if entry.tries == 0 {
+            entry.since = now;
+        }
         entry.tries = entry.tries.saturating_add(1);
         entry.used = now;
-        let is_proven = entry.is_proven(now);
-        self.under_way[usize::from(is_proven)].fetch_add(1, Ordering::Relaxed);
-        is_proven
+        // As many as begin at one moment may be more than there should be.
+        self.under_way(entry.is_proven(now)).0.count(client)
     }
 
-    /// Notes that a 304 has confirmed the stored response. It tells nothing of the time that a new
-    /// body takes.
-    pub(crate) fn note_confirmed(&self, key: (&CacheKey, RequestKind)) {
-        self.with_entry(key, |entry| entry.tries = 0);
+    /// Notes that a 304 has confirmed the stored response, to a short refresh or another call. It
+    /// tells nothing of the time that a new body takes.
+    pub(crate) fn note_confirmed(
+        &self,
+        key: (&CacheKey, RequestKind),
+        is_short: bool,
+        now: Moment,
+    ) {
+        self.with_entry(key, |entry| entry.note_answered(is_short, now));
     }
 
     /// Notes that a new response is stored, which took `cost`, by a short refresh or another call.
@@ -249,10 +293,6 @@ impl ShortRefreshTable {
         is_short: bool,
         (now, cost): (Moment, Duration),
     ) {
-        if cost < WELL_COST {
-            let now = ticks(now.monotonic()).max(1);
-            self.stored.store(now, Ordering::Relaxed);
-        }
         self.with_entry(key, |entry| entry.note_stored(is_short, now, cost));
     }
 }
@@ -292,7 +332,7 @@ mod tests {
     /// How many there may be at once, and for how many milliseconds each.
     fn limits(table: &ShortRefreshTable, second: u64) -> Option<(usize, u128)> {
         let key = CacheKey::for_path("/a");
-        let limits = table.limits((&key, Plain), COST, at(second))?;
+        let limits = table.limits((&key, Plain), None, (COST, at(second)))?;
         Some((limits.at_once, limits.timeout.as_millis()))
     }
 
@@ -300,8 +340,7 @@ mod tests {
     fn try_in_vain(table: &ShortRefreshTable, count: usize) {
         let key = CacheKey::for_path("/a");
         for _ in 0..count {
-            let is_proven = table.note_begun((&key, Plain), COST, at(0));
-            table.note_ended(is_proven);
+            drop(table.note_begun((&key, Plain), None, (COST, at(0))));
         }
     }
 
@@ -336,12 +375,61 @@ mod tests {
             assert_eq!(found, Some(at_once));
         }
         stored(false, 4000);
-        assert_eq!(limits(&table, 4000), Some((4, 500)));
+        assert_eq!(limits(&table, 4000), Some((32, 500)), "as were needed");
         try_in_vain(&table, 128);
         stored(false, 4000);
         assert_eq!(limits(&table, 4000), Some((1, 1000)), "of no use any more");
-        let of_others = table.limits((&path, WithCookies), COST, at(1));
+        let of_others = table.limits((&path, WithCookies), None, (COST, at(1)));
         assert_eq!(of_others.map(|limits| limits.at_once), Some(1));
+    }
+
+    /// So that they begin as often as those of a fast page: one a second.
+    #[test]
+    fn there_are_more_at_once_of_a_slow_page_in_the_course_of_time() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let key = (&path, Plain);
+        let at_once = |cost, second| {
+            let limits = table
+                .limits(key, None, (cost, at(second)))
+                .expect("there is room");
+            (limits.at_once, limits.timeout)
+        };
+        let slow = COST * 40;
+        assert_eq!(at_once(slow, 0), (1, COST * 100));
+        drop(table.note_begun(key, None, (slow, at(0))));
+        for (second, expected) in [(4, 1), (5, 4), (10, 8), (15, 10), (3600, 10)] {
+            assert_eq!(at_once(slow, second).0, expected, "{second}");
+        }
+        table.note_stored(key, false, (at(20), slow));
+        assert_eq!(at_once(slow, 40).0, 1, "it is over");
+        for _ in 0..40 {
+            table.note_stored(key, false, (at(20), COST));
+        }
+        drop(table.note_begun(key, None, (COST, at(20))));
+        assert_eq!(at_once(COST, 3600), (1, COST * 10), "a fast page");
+    }
+
+    #[test]
+    fn as_many_are_begun_at_once_as_were_needed_before() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let limits = |second| {
+            let limits = table.limits((&path, Plain), None, (COST, at(second)));
+            limits.map(|limits| (limits.at_once, limits.patience.is_zero()))
+        };
+        let stored = |second| table.note_stored((&path, Plain), true, (at(second), COST));
+        try_in_vain(&table, 1);
+        stored(1);
+        assert_eq!(limits(1), Some((4, false)));
+        for (tries, expected) in [
+            (40, (16, true)),
+            (20, (16, true)),
+            (1, (8, true)),
+            (0, (4, false)),
+        ] {
+            try_in_vain(&table, tries);
+            stored(1);
+            assert_eq!(limits(1), Some(expected), "{tries}");
+        }
     }
 
     #[test]
@@ -360,32 +448,47 @@ mod tests {
     fn there_are_few_of_all_keys_and_more_of_those_for_which_one_has_helped() {
         let (table, proven) = (ShortRefreshTable::default(), CacheKey::for_path("/proven"));
         let begin_others = |name: &str, count: usize, has_helped: bool| {
-            for number in 0..count {
+            let begin = |number| {
                 let other = CacheKey::for_path(&format!("/{name}{number}"));
-                let key = (&other, Plain);
-                let is_proven = table.note_begun(key, COST, at(0));
-                if has_helped {
-                    table.note_ended(is_proven);
-                    table.note_stored(key, true, (at(0), COST));
-                    assert!(table.note_begun(key, COST, at(0)), "{number}");
+                let begin = || table.note_begun((&other, Plain), None, (COST, at(0)));
+                let permit = begin();
+                if !has_helped {
+                    return permit;
                 }
-            }
+                drop(permit);
+                table.note_stored((&other, Plain), true, (at(0), COST));
+                begin()
+            };
+            (0..count).map(begin).collect::<Vec<_>>()
         };
-        let is_room = |key: &CacheKey| table.limits((key, Plain), COST, at(1)).is_some();
-        table.note_ended(table.note_begun((&proven, Plain), COST, at(0)));
+        let has_room = |key: &CacheKey, client| {
+            let limits = table.limits((key, Plain), client, (COST, at(1)));
+            limits.is_some()
+        };
+        let is_room = |key: &CacheKey| has_room(key, None);
+        drop(table.note_begun((&proven, Plain), None, (COST, at(0))));
         table.note_stored((&proven, Plain), true, (at(0), COST));
         let unproven = CacheKey::for_path("/a");
-        begin_others("unproven", 7, false);
+        let mut running = begin_others("unproven", 7, false);
         assert!(is_room(&unproven) && is_room(&proven));
-        begin_others("unproven8", 1, false);
+        running.extend(begin_others("unproven8", 1, false));
         assert!(!is_room(&unproven) && is_room(&proven));
-        table.note_ended(false);
-        begin_others("proven", 63, true);
+        running.pop();
+        let mut helped = begin_others("proven", 63, true);
         assert!(is_room(&unproven) && is_room(&proven));
-        begin_others("proven64", 1, true);
+        helped.extend(begin_others("proven64", 1, true));
         assert!(is_room(&unproven) && !is_room(&proven));
-        table.note_ended(true);
+        helped.pop();
         assert!(is_room(&proven));
+        // One client has its share of them.
+        running.clear();
+        let [own, other] = [1_u64, 2].map(|number| Some(ClientId::from_digest(number << 32)));
+        for number in 0..4 {
+            assert!(has_room(&unproven, own), "{number}");
+            let path = CacheKey::for_path(&format!("/own{number}"));
+            running.push(table.note_begun((&path, Plain), own, (COST, at(0))));
+        }
+        assert!(!has_room(&unproven, own) && has_room(&unproven, other));
     }
 
     #[test]
@@ -403,18 +506,45 @@ mod tests {
         assert_eq!([1, 2, 4, 8].map(count), [56, 7, 0, 0]);
         try_in_vain(&table, 1);
         let key = CacheKey::for_path("/a");
-        table.note_confirmed((&key, Plain));
+        table.note_confirmed((&key, Plain), false, at(100));
         assert_eq!(limits(&table, 100), Some((1, 1000)));
     }
 
     #[test]
-    fn a_fast_response_shows_that_the_service_is_well_for_a_moment() {
+    fn a_304_to_a_short_refresh_shows_that_they_help_as_a_new_response_does() {
         let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
-        assert!(!table.is_well(at(10)));
-        table.note_stored((&path, Plain), false, (at(10), COST * 10));
-        assert!(!table.is_well(at(10)), "a slow one");
-        table.note_stored((&path, Plain), false, (at(10), COST));
-        assert!(table.is_well(at(12)) && !table.is_well(at(13)));
+        let confirm = |is_short| table.note_confirmed((&path, Plain), is_short, at(1));
+        try_in_vain(&table, 1);
+        confirm(false);
+        assert_eq!(limits(&table, 1), Some((1, 1000)), "another call's");
+        confirm(true);
+        assert_eq!(limits(&table, 1), Some((4, 500)));
+        try_in_vain(&table, USELESS_TRIES as usize);
+        confirm(false);
+        assert_eq!(limits(&table, 1), Some((1, 1000)), "of no use any more");
+    }
+
+    /// A short refresh has to end after a response of the usual time, not before.
+    #[test]
+    fn one_fast_response_does_not_make_a_slow_key_fast_but_many_do() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let (key, slow) = ((&path, Plain), COST * 15);
+        let timeout = || {
+            let limits = table.limits(key, None, (slow, at(100)));
+            limits.expect("none is under way").timeout
+        };
+        for is_short in [false, true] {
+            drop(table.note_begun(key, None, (slow, at(0))));
+            for _ in 0..30 {
+                table.note_stored(key, is_short, (at(0), slow));
+            }
+            table.note_stored(key, is_short, (at(0), COST));
+            assert!(timeout() > slow * 2, "{:?}", timeout());
+            for _ in 0..40 {
+                table.note_stored(key, is_short, (at(0), COST));
+            }
+            assert!(timeout() < slow, "{:?}", timeout());
+        }
     }
 
     /// Their times are limited, so that they say more than those of calls that take any time.
@@ -422,9 +552,11 @@ mod tests {
     fn the_time_of_a_short_refresh_says_more_than_that_of_another_call() {
         let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
         let key = (&path, Plain);
-        table.note_ended(table.note_begun(key, COST, at(0)));
+        drop(table.note_begun(key, None, (COST, at(0))));
         table.note_stored(key, true, (at(0), COST * 9));
-        let limits = table.limits(key, COST, at(1)).expect("there is room");
+        let limits = table
+            .limits(key, None, (COST, at(1)))
+            .expect("there is room");
         assert_eq!(limits.cost, COST * 5);
     }
 
@@ -433,11 +565,11 @@ mod tests {
         let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
         let (key, slow) = ((&path, Plain), Duration::from_secs(9));
         let cost = || {
-            let limits = table.limits(key, slow, at(1));
+            let limits = table.limits(key, None, (slow, at(1)));
             limits.expect("few have begun").cost
         };
         assert_eq!(cost(), Duration::from_secs(5));
-        table.note_begun(key, COST, at(0));
+        table.note_begun(key, None, (COST, at(0)));
         assert_eq!(cost(), COST);
         table.note_stored(key, false, (at(0), slow));
         assert!(cost() < Duration::from_secs(2), "{:?}", cost());
@@ -445,7 +577,9 @@ mod tests {
             table.note_stored(key, false, (at(0), slow));
         }
         assert!(cost() > Duration::from_secs(8), "{:?}", cost());
-        table.note_stored(key, false, (at(0), COST));
+        for _ in 0..40 {
+            table.note_stored(key, false, (at(0), COST));
+        }
         assert_eq!(cost(), COST);
     }
 
@@ -454,7 +588,7 @@ mod tests {
         let table = ShortRefreshTable::default();
         let paths: Vec<_> = (0..3 * SETS * WAYS).map(|n| format!("/{n}")).collect();
         for (path, second) in paths.iter().zip(0..) {
-            table.note_begun((&CacheKey::for_path(path), Plain), COST, at(second));
+            table.note_begun((&CacheKey::for_path(path), Plain), None, (COST, at(second)));
         }
         let is_known = |path: &&String| {
             let key = CacheKey::for_path(path);

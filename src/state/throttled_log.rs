@@ -1,10 +1,9 @@
 //! Log lines that a client, an inner service or a backend can cause with each request: at most one
 //! per second of each kind, with the number of those that were left out before it.
 
-use std::error::Error;
-
 use crate::backend::BackendError;
 use crate::clock::throttle::Throttle;
+use crate::error::causes::WithCauses;
 use crate::semantics::moment::Moment;
 
 /// A kind of backend operation.
@@ -25,13 +24,14 @@ pub(crate) enum Message {
     WriteWithoutKey,
     TooManyGroups,
     NothingNamed,
+    HiddenFailure,
 }
 
 /// Throttles log lines by their kind.
 #[derive(Debug, Default)]
 pub(crate) struct ThrottledLog {
     operations: [Throttle; 5],
-    messages: [Throttle; 5],
+    messages: [Throttle; 6],
 }
 
 impl ThrottledLog {
@@ -47,19 +47,19 @@ impl ThrottledLog {
     pub(crate) fn report(&self, operation: Operation, error: &BackendError, now: Moment) {
         let is_invalidation = matches!(operation, Operation::Invalidation | Operation::Clear);
         if error.is_unavailable() && !is_invalidation {
-            return tracing::debug!(error = error as &dyn Error, "backend not asked");
+            return tracing::debug!(error = %WithCauses(error), "backend not asked");
         }
-        let error: &dyn Error = error;
+        let error = WithCauses(error);
         let Some(suppressed) = self.operations[operation as usize].admit(now.monotonic()) else {
             return;
         };
         match operation {
-            Operation::Lookup => tracing::warn!(error, suppressed, "backend lookup failed"),
-            Operation::Fence => tracing::warn!(error, suppressed, "backend fence failed"),
-            Operation::Store => tracing::warn!(error, suppressed, "backend store failed"),
-            Operation::Clear => tracing::error!(error, suppressed, "clear not acknowledged"),
+            Operation::Lookup => tracing::warn!(%error, suppressed, "backend lookup failed"),
+            Operation::Fence => tracing::warn!(%error, suppressed, "backend fence failed"),
+            Operation::Store => tracing::warn!(%error, suppressed, "backend store failed"),
+            Operation::Clear => tracing::error!(%error, suppressed, "clear not acknowledged"),
             Operation::Invalidation => tracing::error!(
-                error,
+                %error,
                 suppressed,
                 "invalidation not acknowledged; other instances that share the backend may serve \
                  the old response until it is delivered or the response expires"

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::flight::ExpiringSet;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::{Reason, Refusal};
 use crate::semantics::request_kind::RequestKind;
 
 use super::noted_requests::{MAX_NOTED, NotedKey, NotedRequests, RequestDigest};
@@ -31,6 +32,14 @@ pub(crate) enum RefusalCause {
     Response,
     /// The request, which is at fault. Others are not.
     Request,
+}
+
+/// A refusal that is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RememberedRefusal {
+    pub(crate) refusal: Refusal,
+    /// Whether it is held against the request, and not only against those with other fields.
+    pub(crate) holds: bool,
 }
 
 /// Whether the response to a request will be refused, as far as is known.
@@ -72,7 +81,7 @@ impl UncacheableRequests {
     pub(crate) fn note(
         &self,
         (key, request): (NotedKey, RequestDigest),
-        cause: RefusalCause,
+        (cause, refusal): (RefusalCause, Refusal),
         now: Moment,
         ttl: Duration,
     ) {
@@ -80,7 +89,10 @@ impl UncacheableRequests {
             RefusalCause::Response => REFUSED,
             RefusalCause::Request => REJECTED,
         };
-        self.all.note(key, request, value, now, ttl);
+        // 0 says nothing.
+        let detail = u8::try_from(refusal.index() + 1).unwrap_or(0);
+        let noted = (key, request);
+        self.all.note_with_detail(noted, (value, detail), now, ttl);
     }
 
     /// Remembers that a refresh which has ended was refused, if it was: its request is noted. For
@@ -104,7 +116,7 @@ impl UncacheableRequests {
 
     /// Whether the refresh of a response that has been stale for the time `stale_for` will be
     /// refused, as far as is known: one of a request with these fields was, or those of many
-    /// different ones, or of a few for a long time.
+    /// different ones, or of a few for a long time. Those of one client do not speak for others.
     pub(crate) fn expected_of_refresh(
         &self,
         (key, request): (NotedKey, RequestDigest),
@@ -118,7 +130,7 @@ impl UncacheableRequests {
         };
         if noted.alike != 0 {
             ExpectedRefusal::Alike
-        } else if noted.count >= enough {
+        } else if noted.count >= MAX_NOTED || noted.count >= enough && !noted.is_of_one_client {
             ExpectedRefusal::OfMany
         } else {
             ExpectedRefusal::No
@@ -151,6 +163,22 @@ impl UncacheableRequests {
             0 => ExpectedRefusal::OfMany,
             _ => ExpectedRefusal::Alike,
         }
+    }
+
+    /// The refusal that is remembered for a request, for explanations: one that holds for it, or else
+    /// one of a request with other fields.
+    pub(crate) fn last_refusal(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> Option<RememberedRefusal> {
+        let noted = self.all.find(key, now, request);
+        let index = usize::from(noted.detail).checked_sub(1)?;
+        Some(RememberedRefusal {
+            refusal: *Refusal::ALL.get(index)?,
+            holds: noted.holding() != 0,
+        })
     }
 
     /// Whether the response to a request with these fields was refused.
@@ -279,7 +307,8 @@ mod tests {
                     true => RefusalCause::Response,
                     false => RefusalCause::Request,
                 };
-                uncacheable.note((NotedKey::new(&key, kind), *request), cause, at(45), TTL);
+                let noted = (NotedKey::new(&key, kind), *request);
+                uncacheable.note(noted, (cause, Refusal::NoStore), at(45), TTL);
             }
             let find = |second, request: usize| {
                 let request = || requests[request];
@@ -304,7 +333,7 @@ mod tests {
         ] {
             let uncacheable = UncacheableRequests::default();
             for count in 1..=9 {
-                uncacheable.note(noted(count), cause, at(0), TTL);
+                uncacheable.note(noted(count), (cause, Refusal::NoStore), at(0), TTL);
                 // Without a note on its request it was not refused.
                 uncacheable.note_refresh(noted(19), at(0), day);
                 uncacheable.note_refresh(noted(count), at(0), day * 2);

@@ -8,8 +8,8 @@ use super::invalidation_counts::{
     InvalidatedTarget, InvalidationCounts, InvalidationMode, InvalidationResult,
 };
 use super::{
-    BodySource, Bypass, Contradiction, FetchReason, Reason, ReasonCounts, Refresh, Refusal,
-    RequestResult, StaleUse, StatusClass, StoredBy, WriteOutcome,
+    BodySource, Bypass, CallEnd, Contradiction, FetchReason, OriginRejection, Reason, ReasonCounts,
+    Refresh, Refusal, RequestResult, StaleUse, StatusClass, StoredBy, WriteOutcome,
 };
 
 /// One event to count.
@@ -32,13 +32,18 @@ pub(crate) enum Event {
     WriteGraceRefused,
     WriteDetached,
     WriteAbandoned,
+    RefreshRefused,
     /// A request to whose host nothing was forwarded.
     BadRequest,
-    /// A call of the inner service.
-    OriginCall,
+    /// The end of a call of the inner service.
+    OriginCall(CallEnd),
+    /// What the response to such a call, which counts as well, rejects it for.
+    OriginRejection(OriginRejection),
+    /// A body of the inner service that failed.
+    OriginBodyFailed,
 }
 
-const SIMPLE: usize = 8;
+const SIMPLE: usize = 9;
 const REQUESTS: usize = SIMPLE;
 const BODY_BYTES: usize = REQUESTS + RequestResult::ALL.len();
 const FETCHES: usize = BODY_BYTES + BodySource::ALL.len();
@@ -50,7 +55,9 @@ const REFRESHES: usize = STALE + StaleUse::ALL.len();
 const CONTRADICTIONS: usize = REFRESHES + Refresh::ALL.len();
 const STORES: usize = CONTRADICTIONS + Contradiction::ALL.len();
 const OUTSIDE: usize = STORES + StoredBy::ALL.len();
-const INVALIDATIONS: usize = OUTSIDE + StatusClass::ALL.len();
+const ORIGIN_CALLS: usize = OUTSIDE + StatusClass::ALL.len();
+const REJECTIONS: usize = ORIGIN_CALLS + CallEnd::ALL.len();
+const INVALIDATIONS: usize = REJECTIONS + OriginRejection::ALL.len();
 const COUNTERS: usize = INVALIDATIONS + InvalidationCounts::LEN;
 
 impl Event {
@@ -63,7 +70,8 @@ impl Event {
             Self::WriteDetached => 4,
             Self::WriteAbandoned => 5,
             Self::BadRequest => 6,
-            Self::OriginCall => 7,
+            Self::OriginBodyFailed => 7,
+            Self::RefreshRefused => 8,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -72,6 +80,8 @@ impl Event {
             Self::Refresh(reason) => REFRESHES + reason.index(),
             Self::Contradiction(reason) => CONTRADICTIONS + reason.index(),
             Self::Store(by) => STORES + by.index(),
+            Self::OriginCall(end) => ORIGIN_CALLS + end.index(),
+            Self::OriginRejection(reason) => REJECTIONS + reason.index(),
             Self::Invalidation(target, mode, result) => {
                 INVALIDATIONS + InvalidationCounts::index(target, mode, result)
             }
@@ -123,15 +133,22 @@ impl Default for Counters {
     }
 }
 
-/// Counts bytes of response bodies whose length is not known with the head.
-pub(crate) trait CountBodyBytes: Send + Sync + 'static {
-    /// Counts bytes that were read.
+/// Counts what is known of bodies only as they are read.
+pub(crate) trait CountBodies: Send + Sync + 'static {
+    /// Counts bytes of a response body of which some was still to come when its head was.
     fn count_body_bytes(&self, source: BodySource, bytes: u64);
+
+    /// Counts a body of the inner service that has failed.
+    fn count_failed_body(&self);
 }
 
-impl CountBodyBytes for Counters {
+impl CountBodies for Counters {
     fn count_body_bytes(&self, source: BodySource, bytes: u64) {
         self.add([(BODY_BYTES + source.index(), bytes)]);
+    }
+
+    fn count_failed_body(&self) {
+        self.count(Event::OriginBodyFailed);
     }
 }
 
@@ -141,8 +158,7 @@ impl Counters {
         self.add([(event.index(), 1)]);
     }
 
-    /// Counts a request by its result, and the bytes of its response body, as far as their number
-    /// is known with the head.
+    /// Counts a request by its result, and the bytes of its response body that are here.
     #[inline]
     pub(crate) fn count_request(&self, result: RequestResult, body_bytes: u64) {
         let request = (REQUESTS + result.index(), 1);
@@ -169,7 +185,8 @@ impl Counters {
         for (index, amount) in amounts {
             let counter = &stripe.0[index];
             // No other thread ever writes to it: an atomic addition would take four times as long.
-            counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+            let sum = counter.load(Ordering::Relaxed).wrapping_add(amount);
+            counter.store(sum, Ordering::Relaxed);
         }
     }
 
@@ -233,6 +250,14 @@ impl Counters {
         self.reasons(STORES)
     }
 
+    pub(super) fn origin_calls(&self) -> ReasonCounts<CallEnd> {
+        self.reasons(ORIGIN_CALLS)
+    }
+
+    pub(super) fn origin_rejections(&self) -> ReasonCounts<OriginRejection> {
+        self.reasons(REJECTIONS)
+    }
+
     pub(super) fn outside(&self) -> ReasonCounts<StatusClass> {
         self.reasons(OUTSIDE)
     }
@@ -255,12 +280,13 @@ mod tests {
         let simple = [
             Event::StaleHit,
             Event::BadRequest,
-            Event::OriginCall,
             Event::Validation,
             Event::Repetition,
             Event::WriteGraceRefused,
             Event::WriteDetached,
             Event::WriteAbandoned,
+            Event::OriginBodyFailed,
+            Event::RefreshRefused,
         ];
         assert_eq!(simple.len(), SIMPLE);
         let invalidations = InvalidationCounts::kinds()
@@ -275,6 +301,12 @@ mod tests {
             .chain(Refresh::ALL.iter().map(|r| Event::Refresh(*r)))
             .chain(Contradiction::ALL.iter().map(|r| Event::Contradiction(*r)))
             .chain(StoredBy::ALL.iter().map(|by| Event::Store(*by)))
+            .chain(CallEnd::ALL.iter().map(|end| Event::OriginCall(*end)))
+            .chain(
+                OriginRejection::ALL
+                    .iter()
+                    .map(|r| Event::OriginRejection(*r)),
+            )
             .chain(invalidations)
             .map(Event::index)
             .chain(RequestResult::ALL.iter().map(|r| REQUESTS + r.index()))

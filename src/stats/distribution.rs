@@ -31,7 +31,7 @@ pub(super) struct Buckets {
 /// 1 ms to 30 s.
 pub(super) const CALLS: Buckets = Buckets {
     bounds: &[
-        1_000, 5_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000, 30_000_000,
+        1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000, 30_000_000,
     ],
     unit: Unit::Seconds,
 };
@@ -40,9 +40,9 @@ pub(super) const WAITS: Buckets = Buckets {
     bounds: &[10_000, 100_000, 1_000_000, 5_000_000, 30_000_000],
     unit: Unit::Seconds,
 };
-/// 50 us to 1 s.
+/// 100 us to 1 s.
 pub(super) const OPERATIONS: Buckets = Buckets {
-    bounds: &[50, 250, 1_000, 5_000, 50_000, 1_000_000],
+    bounds: &[100, 1_000, 5_000, 50_000, 1_000_000],
     unit: Unit::Seconds,
 };
 /// 1 KiB to 64 MiB.
@@ -137,7 +137,7 @@ impl Distribution {
     /// The distribution of the values of several, which have the same buckets.
     pub(super) fn merged<'d>(distributions: impl Iterator<Item = &'d Self>) -> Self {
         let mut merged = Self::default();
-        for one in distributions {
+        for one in distributions.filter(|one| one.count() > 0) {
             merged.buckets = one.buckets;
             merged.counts.resize(one.counts.len(), 0);
             for (sum, count) in merged.counts.iter_mut().zip(&one.counts) {
@@ -182,14 +182,14 @@ mod tests {
             assert!(buckets.bounds.is_sorted());
         }
         let histogram = Histogram::new(OPERATIONS);
-        for micros in [0, 50, 51, 1_000_000, 1_000_001] {
+        for micros in [0, 100, 101, 1_000_000, 1_000_001] {
             histogram.observe_time(Duration::from_micros(micros));
         }
         let distribution = histogram.distribution();
         let counts: Vec<_> = distribution.buckets().collect();
-        assert_eq!(counts[..2], [(50e-6, 2), (250e-6, 3)]);
-        assert_eq!(counts[5..], [(1.0, 4), (f64::INFINITY, 5)]);
-        assert_eq!((distribution.count(), distribution.sum()), (5, 2.000_102));
+        assert_eq!(counts[..2], [(100e-6, 2), (1e-3, 3)]);
+        assert_eq!(counts[4..], [(1.0, 4), (f64::INFINITY, 5)]);
+        assert_eq!((distribution.count(), distribution.sum()), (5, 2.000_202));
     }
 
     #[test]

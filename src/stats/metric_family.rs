@@ -140,18 +140,6 @@ impl<'s> Families<'s> {
         self
     }
 
-    /// Adds a sample for each label of a set whose distribution is not empty.
-    pub(super) fn distributions<R: Reason>(
-        &mut self,
-        label: &'static str,
-        distributions: &Distributions<R>,
-    ) -> &mut Self {
-        for (reason, distribution) in distributions.iter() {
-            self.distribution(vec![(label, reason.as_str().into())], distribution);
-        }
-        self
-    }
-
     /// Adds a sample for all distributions of a set together.
     pub(super) fn merged<R: Reason>(&mut self, distributions: &Distributions<R>) -> &mut Self {
         let all = distributions.iter().map(|(_, distribution)| distribution);

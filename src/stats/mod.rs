@@ -104,6 +104,7 @@ mod facade;
 mod families;
 mod histograms;
 mod invalidation_counts;
+mod limit_counts;
 mod metric_family;
 mod origin_load;
 mod reason_counts;
@@ -113,17 +114,20 @@ use std::time::Duration;
 
 use crate::backend::{Health, Usage};
 pub use crate::semantics::reason::{
-    BackendOperation, BodySource, Bypass, Contradiction, FetchReason, FillOutcome,
-    InvalidatedTarget, InvalidationMode, InvalidationResult, OperationResult, Reason, Refresh,
-    Refusal, RequestResult, StaleUse, StatusClass, StoredBy, Tier, WaitedFor, WriteOutcome,
+    BackendOperation, BodySource, Bypass, CallEnd, Contradiction, FetchReason, FillOutcome,
+    InvalidatedTarget, InvalidationMode, InvalidationResult, OperationResult, OriginRejection,
+    Reason, Refresh, Refusal, RequestResult, StaleUse, StatusClass, StoredBy, Tier, WaitedFor,
+    WriteOutcome,
 };
 
-pub(crate) use self::counters::{CountBodyBytes, Counters, Event};
+pub(crate) use self::counters::{CountBodies, Counters, Event};
 pub use self::distribution::Distribution;
 pub(crate) use self::histograms::{BackendOperations, Histograms};
 pub use self::histograms::{Distributions, OperationCounts};
 pub use self::invalidation_counts::InvalidationCounts;
+pub use self::limit_counts::LimitCounts;
 pub use self::metric_family::{MetricFamily, MetricKind, MetricValue, Sample};
+pub(crate) use self::origin_load::{CallProgress, known_error};
 pub use self::origin_load::{OriginLoad, OriginMonitor, WaitTimes};
 pub use self::reason_counts::ReasonCounts;
 
@@ -137,6 +141,10 @@ pub struct InFlight {
     /// Fills that wait for the inner service to be ready, beyond those that it took at once. See
     /// [`max_waiting_fills`](crate::CacheLayer::max_waiting_fills).
     pub waiting_fills: usize,
+    /// Calls of the inner service that have no response yet, whatever they are for. Those that wait
+    /// in its own queue, or for the rest of their client's content, are not counted, if it says so:
+    /// see [`OriginMonitor`].
+    pub origin_calls: usize,
     /// Background tasks: refreshes, captures of bodies, writes whose client left.
     pub tasks: usize,
     /// Writes that run on although their client has left; also counted in `tasks`.
@@ -159,6 +167,7 @@ pub struct InFlight {
 pub(crate) struct Snapshot<'s> {
     pub(crate) uptime: Duration,
     pub(crate) in_flight: InFlight,
+    pub(crate) origin_silence: Duration,
     pub(crate) histograms: &'s Histograms,
     pub(crate) operations: &'s BackendOperations,
     pub(crate) origin: Option<OriginLoad>,
@@ -194,8 +203,8 @@ pub struct Stats {
     pub requests: ReasonCounts<RequestResult>,
     /// Requests that were answered outside of the cache, by the class of the response.
     pub outside: ReasonCounts<StatusClass>,
-    /// Bytes of response bodies, by their source. Those of known length count with the head of the
-    /// response, whether the client reads them or not; others count as they are read.
+    /// Bytes of response bodies, by their source. Those of a stored response count with its head,
+    /// whether the client reads them or not; those that are still to come count as they are read.
     pub body_bytes: ReasonCounts<BodySource>,
     /// Responses that were in the cache before the request, which called nothing and waited for no
     /// call. [`CacheLayer`](crate::CacheLayer#cache-status) has the definition.
@@ -214,9 +223,23 @@ pub struct Stats {
     pub validations: u64,
     /// Responses of the inner service that were of no use for the request they answered, by reason.
     pub contradictions: ReasonCounts<Contradiction>,
-    /// Calls of the inner service: fills and their repetitions, background refreshes, writes and
-    /// requests that bypass the cache.
-    pub origin_calls: u64,
+    /// Calls of the inner service by their end, whatever they were for: fills and their repetitions,
+    /// background refreshes, writes and requests that bypass the cache. Those that waited in its own
+    /// queue only, or were refused there, are not counted: see [`OriginMonitor`].
+    pub origin_calls: ReasonCounts<CallEnd>,
+    /// Those of them that ended with 401, 403, 407 or 429, which are also counted there.
+    pub origin_rejections: ReasonCounts<OriginRejection>,
+    /// Bodies of the inner service that failed while they were read, broken off by the origin for
+    /// example. Their calls are counted in `origin_calls` by the status of the head.
+    pub origin_bodies_failed: u64,
+    /// The time that calls of the inner service have waited since its last response, pauses between
+    /// them left out: it grows while the origin hangs, also before any call has ended. Zero once
+    /// there was no call for a minute. As JSON, it is `origin_silent_seconds`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "origin_silent_seconds", serialize_with = "as_seconds")
+    )]
+    pub origin_silence: Duration,
     /// Requests that were sent to the inner service once more, as the client sent them, after a
     /// response that was of no use.
     pub repetitions: u64,
@@ -225,6 +248,9 @@ pub struct Stats {
     pub stale: ReasonCounts<StaleUse>,
     /// Fills in the background, by reason.
     pub refreshes: ReasonCounts<Refresh>,
+    /// Stale hits, or those about to expire, that began no refresh beyond
+    /// [`max_refreshes`](crate::CacheLayer::max_refreshes), or one for a short time alone.
+    pub refused_refreshes: u64,
     /// GET and HEAD requests that the store could not answer, by reason. [`FetchReason::Stale`]
     /// counts those that found a response which was too old.
     pub fetches: ReasonCounts<FetchReason>,
@@ -256,7 +282,8 @@ pub struct Stats {
     /// refuse stores at other instances, too.
     pub refused_write_graces: u64,
     /// How long calls of the inner service for fills took, from the call to the head of the
-    /// response, by the class of its status.
+    /// response, by the class of its status. Those that were canceled, or refused in its own queue,
+    /// are not among them.
     pub fetch_durations: Distributions<StatusClass>,
     /// How long fills took, from the call to the end of the body, by outcome.
     pub fill_durations: Distributions<FillOutcome>,
@@ -308,10 +335,14 @@ impl Stats {
             requests,
             validations: total(Event::Validation),
             contradictions: counters.contradictions(),
-            origin_calls: total(Event::OriginCall),
+            origin_calls: counters.origin_calls(),
+            origin_rejections: counters.origin_rejections(),
+            origin_bodies_failed: total(Event::OriginBodyFailed),
+            origin_silence: now.origin_silence,
             repetitions: total(Event::Repetition),
             stale: counters.stale(),
             refreshes: counters.refreshes(),
+            refused_refreshes: total(Event::RefreshRefused),
             fetches: counters.fetches(),
             bypasses: counters.bypasses(),
             stores: stores_by.total(),

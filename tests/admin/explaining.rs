@@ -3,6 +3,7 @@
 use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use tower::Layer;
 use tower::ServiceExt;
 use tower::layer::layer_fn;
@@ -11,7 +12,8 @@ use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::MemoryBackend;
 
 use super::calls::{TOKEN, post};
-use crate::support::origin::{Origin, answer};
+use crate::support::origin::{Origin, answer, cacheable, slow};
+use crate::support::time::{SLOW, in_virtual_time};
 use crate::support::{get, send, with};
 
 fn origin() -> Origin {
@@ -89,6 +91,7 @@ async fn an_explanation_says_verdict_reason_key_and_what_is_stored() {
     send(&service, get("/no-store")).await;
     let refused = explain(json!({"uri": "http://test.example/no-store"})).await;
     assert_eq!(refused["notes"][0]["name"], "refused-lately");
+    assert_eq!(refused["notes"][0]["reason"], "no-store");
 
     let write = explain(json!({"method": "DELETE", "uri": uri})).await;
     assert_eq!(
@@ -102,6 +105,29 @@ async fn an_explanation_says_verdict_reason_key_and_what_is_stored() {
     );
     // The origin was called by requests alone.
     assert_eq!(origin.calls(), 3);
+}
+
+/// What a call that is under way will bring is not known yet.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_would_wait_is_no_hit() {
+    let layer = in_virtual_time(MemoryBackend::default());
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let service = layer.layer(slow(|_, _| cacheable("content")));
+    let question = json!({"uri": "http://test.example/a"});
+    let explained = async {
+        sleep(SLOW / 2).await;
+        post(&admin, "/explain", &question).await.json()
+    };
+    let (answer, explained) = tokio::join!(send(&service, get("/a")), explained);
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        (&explained["verdict"], &explained["reason"]),
+        (&json!("wait"), &json!("uri-miss"))
+    );
+    assert_eq!(
+        (&explained["is_hit"], &explained["status"]),
+        (&json!(false), &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -121,6 +147,7 @@ async fn a_question_that_is_no_request_is_refused() {
         (json!({"uri": "/a", "fields": {"a b": "c"}}), "field"),
         (json!({"uri": "/a", "fields": {"a": "b\nc"}}), "a cannot"),
         (json!({"uri": "/a", "fields": {"a": 7}}), "invalid content"),
+        (json!(["GET", "/a", {}]), "expected an object"),
         (
             json!({"uri": "/a", "headers": {}}),
             "unknown field `headers`",

@@ -194,7 +194,110 @@ async fn content_that_means_nothing_is_refused_and_does_nothing() {
     assert_eq!(answer.status, 400);
     let answer = purge(&admin, "/", &[("surrogate-key", " ")]).await;
     assert_eq!(answer.status, 400);
+    // As with other caches, where it means everything.
+    for lines in [&[][..], &[("host", "a.example")]] {
+        let answer = purge(&admin, "*", lines).await;
+        assert_eq!(answer.status, 400);
+        let error = answer.json()["error"].as_str().expect("a text").to_owned();
+        assert!(error.contains("POST /invalidate"), "{error}");
+    }
     assert_eq!(stored(&service).await, ["/a"]);
+}
+
+/// Whoever sends one expects all below to go, and nothing is what would happen.
+#[tokio::test]
+async fn an_asterisk_in_a_path_is_no_wildcard() {
+    let layer = CacheLayer::new(MemoryBackend::default()).group_prefixes(["/g/"]);
+    let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
+    for path in ["/g/1", "/g/*"] {
+        send(&service, get(path)).await;
+    }
+    for (path, lines) in [
+        ("/*", &[][..]),
+        ("/g/*", &[]),
+        ("/g*", &[]),
+        ("/*/1", &[("host", "a.example")]),
+        ("http://a.example/g/*", &[]),
+    ] {
+        let answer = purge(&admin, path, lines).await;
+        assert_eq!(answer.status, 400, "{path}");
+        let error = answer.json()["error"].as_str().expect("a text").to_owned();
+        let hint = r#"POST /invalidate with {"type":"prefix"}"#;
+        assert!(error.contains(hint), "{path}: {error}");
+    }
+    assert!(is_stored(&service, get("/g/*")).await, "nothing was done");
+    // A query, which does not count, may have one.
+    assert_eq!(purge(&admin, "/none?*", &[]).await.status, 200);
+    // A path may have it: then its type says that it is one.
+    let wanted = json!({"type": "uri", "selectors": ["/g/*"]});
+    let done = post(&admin, "/invalidate", &wanted).await;
+    assert_eq!(done.status, 200);
+    let note = done.json()["note"].as_str().expect("a note").to_owned();
+    assert!(note.contains("no wildcard"), "{note}");
+    assert!(!is_stored(&service, get("/g/*")).await);
+    assert!(is_stored(&service, get("/g/1")).await);
+    let plain = json!({"type": "uri", "selectors": ["/g/1"]});
+    let done = post(&admin, "/invalidate", &plain).await.json();
+    assert_eq!(done.get("note"), None);
+}
+
+/// With other caches it stands for all groups.
+#[tokio::test]
+async fn an_asterisk_in_a_group_is_no_wildcard() {
+    let layer = CacheLayer::new(MemoryBackend::default()).group_prefixes(["/g/*"]);
+    let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
+    send(&service, get("/g/1")).await;
+    for groups in ["*", "stock *", "st*"] {
+        let answer = purge(&admin, "/", &[("surrogate-key", groups)]).await;
+        assert_eq!(answer.status, 400, "{groups}");
+        let error = answer.json()["error"].as_str().expect("a text").to_owned();
+        let hint = r#"POST /invalidate with {"type":"all"}"#;
+        assert!(error.contains(hint), "{groups}: {error}");
+    }
+    assert!(is_stored(&service, get("/g/1")).await, "nothing was done");
+    // A name may have it: then its type says that it is one.
+    let note_of = async |kind: &str, selectors: &[&str]| {
+        let wanted = json!({"type": kind, "selectors": selectors});
+        let done = post(&admin, "/invalidate", &wanted).await;
+        assert_eq!(done.status, 200, "{wanted}");
+        done.json()["note"].as_str().unwrap_or_default().to_owned()
+    };
+    let note = note_of("group", &["none", "st*"]).await;
+    assert!(
+        note.contains("no wildcard") && note.contains("group"),
+        "{note}"
+    );
+    assert!(is_stored(&service, get("/g/1")).await);
+    // That of the layer is no mistake.
+    assert_eq!(note_of("prefix", &["/g/*"]).await, "");
+    assert_eq!(note_of("group", &["stock"]).await, "");
+    assert!(!is_stored(&service, get("/g/1")).await);
+}
+
+/// An operator who has to mend a request wants to do it once.
+#[tokio::test]
+async fn an_error_names_all_selectors_that_are_wrong() {
+    let layer = CacheLayer::new(MemoryBackend::default()).group_prefixes(["/g/"]);
+    let admin = admin(layer.handle());
+    let refused = async |kind: &str, selectors: serde_json::Value| {
+        let wanted = json!({"type": kind, "selectors": selectors});
+        let answer = post(&admin, "/invalidate", &wanted).await;
+        assert_eq!(answer.status, 400, "{wanted}");
+        answer.json()["error"].as_str().expect("a text").to_owned()
+    };
+    for (kind, selectors) in [
+        ("prefix", json!(["/first", "/g/", "/second", "/third"])),
+        ("uri", json!(["first", "/g/", "second", "third"])),
+    ] {
+        let error = refused(kind, selectors).await;
+        for wrong in ["first", "second", "third"] {
+            assert!(error.contains(wrong), "{kind}: {error}");
+        }
+        assert!(!error.contains("more"), "{kind}: {error}");
+    }
+    let many: Vec<_> = (0..1000).map(|number| format!("/{number}")).collect();
+    let error = refused("prefix", json!(many)).await;
+    assert!(error.contains("\"/9\"; and 990 more"), "{error}");
 }
 
 #[tokio::test]
@@ -221,6 +324,7 @@ async fn where_hosts_are_sites_the_host_says_which() {
         json!({"type": "group", "selectors": ["stock"], "authority": "http://two.example"}),
         json!({"type": "uri", "selectors": ["http://one.example/g/1", "/g/1"]}),
         json!({"type": "uri", "selectors": ["http://one.example/g/1", "*"]}),
+        json!({"type": "uri", "selectors": ["http://user:pw@one.example/g/1"]}),
         json!({"type": "uri", "selectors": ["http://one.example/g/1"], "authority": "one.example"}),
         json!({"type": "all", "authority": "one.example"}),
     ] {
@@ -254,13 +358,21 @@ async fn where_hosts_are_sites_the_host_says_which() {
 #[tokio::test]
 async fn what_the_backend_has_not_acknowledged_is_503_and_may_be_repeated() {
     let (backend, switch) = dying(MemoryBackend::default());
-    let admin = admin(CacheLayer::new(backend).handle());
-    let requests = [
+    let admin = admin(CacheLayer::new(backend).group_prefixes(["/g/"]).handle());
+    let kinds = [
         json!({"type": "uri", "selectors": ["/a"]}),
         json!({"type": "group", "selectors": ["g"]}),
+        json!({"type": "prefix", "selectors": ["/g/"]}),
         json!({"type": "all"}),
-        json!({"type": "uri", "selectors": ["/a"], "purge": false}),
     ];
+    let requests = kinds.iter().flat_map(|kind| {
+        [true, false].map(|is_hard| {
+            let mut wanted = kind.clone();
+            wanted["purge"] = is_hard.into();
+            wanted
+        })
+    });
+    let requests: Vec<_> = requests.collect();
     for alive in [false, true] {
         for wanted in &requests {
             let answer = post(&admin, "/invalidate", wanted).await;
@@ -271,8 +383,10 @@ async fn what_the_backend_has_not_acknowledged_is_503_and_may_be_repeated() {
                 "{wanted}"
             );
         }
-        let answer = purge(&admin, "/a", &[]).await;
-        assert_eq!(answer.status, if alive { 200 } else { 503 });
+        for (path, lines) in [("/a", &[][..]), ("/", &[("surrogate-key", "g")])] {
+            let answer = purge(&admin, path, lines).await;
+            assert_eq!(answer.status, if alive { 200 } else { 503 }, "{path}");
+        }
         switch.revive();
     }
 }

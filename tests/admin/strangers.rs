@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, advance};
 use tower::Layer;
 use tower_response_cache::admin::Admin;
@@ -185,6 +185,21 @@ async fn without_a_configured_token_nothing_is_allowed_that_was_not_asked_for() 
         assert_eq!(answer(&admin, &request).await.status, 200, "{request:?}");
     }
     assert!(!is_stored(&service, get("/a")).await);
+}
+
+/// Who presents a token is told that it is wrong, also where none is needed.
+#[tokio::test]
+async fn a_wrong_token_is_refused_where_none_is_needed() {
+    let (layer, service) = cache().await;
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let admin = admin.allow_unauthenticated(true);
+    let wrong = [("authorization", "Bearer wrong-token-wrong-token")];
+    let mut requests = mutations(&wrong);
+    requests.push(sent("GET", "/stats", &wrong, ""));
+    refused(&admin, requests, &[401]).await;
+    assert!(all_stored(&service).await);
+    let without = sent("GET", "/stats", &[], "");
+    assert_eq!(answer(&admin, &without).await.status, 200);
 }
 
 #[tokio::test]
@@ -395,12 +410,27 @@ async fn no_spelling_of_a_path_leads_around_the_token() {
     assert!(all_stored(&service).await);
 }
 
+const PIECE: usize = 10_000;
+
 /// Content in pieces of 10 KB, after so many of which it ends, or stalls.
 struct Pieces {
     left: usize,
     then_stalls: bool,
+    /// Whether the length is known before, as by `Content-Length`.
+    is_announced: bool,
     /// The pieces that were taken.
     taken: Arc<AtomicUsize>,
+}
+
+impl Pieces {
+    fn new(left: usize) -> Self {
+        Self {
+            left,
+            then_stalls: false,
+            is_announced: false,
+            taken: Arc::default(),
+        }
+    }
 }
 
 impl Body for Pieces {
@@ -420,18 +450,20 @@ impl Body for Pieces {
         }
         self.left -= 1;
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b' '; 10_000])))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b' '; PIECE])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.is_announced {
+            true => SizeHint::with_exact((self.left * PIECE) as u64),
+            false => SizeHint::default(),
+        }
     }
 }
 
 /// Sends content, and returns the status and the number of pieces that were taken.
-async fn send_pieces(admin: &Admin, token: &str, left: usize, then_stalls: bool) -> (u16, usize) {
-    let taken = Arc::new(AtomicUsize::new(0));
-    let body = Pieces {
-        left,
-        then_stalls,
-        taken: taken.clone(),
-    };
+async fn send_pieces(admin: &Admin, token: &str, body: Pieces) -> (u16, usize) {
+    let taken = body.taken.clone();
     let lines = [("authorization", token), JSON];
     let (head, _) = request("POST", "/invalidate", &lines, "").into_parts();
     let answer = call(admin, Request::from_parts(head, body)).await;
@@ -444,13 +476,23 @@ async fn content_is_bounded_in_size_and_time_and_not_read_without_the_token() {
     let admin = Admin::new(layer.handle()).token(TOKEN);
     let right = format!("Bearer {TOKEN}");
     // 10 MB: seven pieces are more than 64 KiB.
-    assert_eq!(send_pieces(&admin, &right, 1000, false).await, (413, 7));
-    assert_eq!(
-        send_pieces(&admin, "Bearer nothing", 1000, false).await,
-        (401, 0)
-    );
+    let send = async |token: &str, body| send_pieces(&admin, token, body).await;
+    assert_eq!(send(&right, Pieces::new(1000)).await, (413, 7));
+    assert_eq!(send("Bearer nothing", Pieces::new(1000)).await, (401, 0));
+    // Nobody asks for what is announced to be too large.
+    for (pieces, expected) in [(1000, (413, 0)), (7, (413, 0)), (6, (400, 6))] {
+        let announced = Pieces {
+            is_announced: true,
+            ..Pieces::new(pieces)
+        };
+        assert_eq!(send(&right, announced).await, expected, "{pieces}");
+    }
     let begun = Instant::now();
-    assert_eq!(send_pieces(&admin, &right, 1, true).await, (408, 1));
+    let stalled = Pieces {
+        then_stalls: true,
+        ..Pieces::new(1)
+    };
+    assert_eq!(send(&right, stalled).await, (408, 1));
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
     // The option.
     let small = admin.clone().max_content(16);

@@ -1,15 +1,16 @@
 //! Leaders and followers that leave, or stop being polled.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 
 use crate::layer;
@@ -56,6 +57,51 @@ async fn a_leader_that_is_not_polled_does_not_keep_its_failure_from_being_seen()
             Ok(response) => assert_eq!(response.expect("an answer").status(), 503),
             Err(error) => assert!(panics && error.is_panic()),
         }
+    }
+}
+
+/// A request that comes while the inner service is called, before its leader has waited for
+/// anything, keeps the call going: whether that is polled on, is held, or leaves.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_while_the_call_is_made_keeps_it_going() {
+    type Follower = Pin<Box<dyn Future<Output = String> + Send>>;
+    for leader in ["polled", "held", "gone"] {
+        let follower = Arc::new(Mutex::new(None::<Follower>));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (comes, counted) = (follower.clone(), calls.clone());
+        let service = layer().layer(service_fn(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let follower = comes.lock().expect("no panic").take();
+            if let Some(mut follower) = follower {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(follower.as_mut().poll(&mut cx).is_pending());
+                *comes.lock().expect("no panic") = Some(follower);
+            }
+            async {
+                sleep(SLOW).await;
+                Ok::<_, Infallible>(cacheable("x"))
+            }
+        }));
+        let own = service.clone();
+        let follow = async move { send(&own, get("/a")).await.body };
+        *follower.lock().expect("no panic") = Some(Box::pin(follow));
+        let mut leads = Box::pin(send(&service, get("/a")));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(leads.as_mut().poll(&mut cx).is_pending());
+        let mut leads = Some(leads).filter(|_| leader != "gone");
+        let follow = follower.lock().expect("no panic").take().expect("it came");
+        let begun = Instant::now();
+        let followed = timeout(FOREVER, follow);
+        let followed = match leads.take_if(|_| leader == "polled") {
+            Some(leads) => tokio::join!(leads, followed).1,
+            None => followed.await,
+        };
+        assert_eq!(followed.as_deref(), Ok("x"), "{leader}");
+        assert_eq!(begun.elapsed(), SLOW, "{leader}");
+        if let Some(held) = leads {
+            assert_eq!(held.await.body, "x");
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "{leader}");
     }
 }
 

@@ -5,6 +5,7 @@ mod bodies;
 mod budget;
 mod claims;
 mod failing;
+mod later_calls;
 mod leaving;
 mod stampede;
 #[path = "../support/mod.rs"]

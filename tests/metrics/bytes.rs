@@ -1,6 +1,12 @@
 //! Bytes of response bodies by their source.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use http::Method;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::BodySource::{Origin as FromOrigin, Store};
 
@@ -34,6 +40,52 @@ async fn bytes_count_for_the_source_that_sent_them() {
     let refused = with(get("/b"), "cache-control", "only-if-cached");
     send(&service, refused).await;
     assert_eq!(bytes(&layer), (13, 20), "what the cache makes is neither");
+}
+
+/// A body that claims a length, and fails after five bytes.
+struct Lying(u64, bool);
+
+impl Body for Lying {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(match std::mem::replace(&mut self.1, true) {
+            false => Ok(Frame::data(Bytes::from_static(b"hello"))),
+            true => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+/// What an origin announces does not count, nor stops the counters.
+#[tokio::test(start_paused = true)]
+async fn bytes_that_do_not_come_are_not_counted() {
+    for (length, directive) in [
+        (u64::MAX - 2, "max-age=60"),
+        (u64::MAX - 2, "no-store"),
+        (u64::MAX / 2, "max-age=60"),
+        (10, "max-age=60"),
+    ] {
+        let layer = layer();
+        let service = layer.layer(tower::service_fn(move |_: http::Request<()>| async move {
+            let response = http::Response::builder().header("cache-control", directive);
+            response.body(Lying(length, false))
+        }));
+        for calls in 1..=3 {
+            let response = service.clone().oneshot(get("/a")).await;
+            let body = response.expect("a head").into_body();
+            body.collect().await.expect_err("it breaks off");
+            let expected = (0, 5 * calls);
+            assert_eq!(bytes(&layer), expected, "{length} {directive}");
+        }
+    }
 }
 
 /// A body of unknown length counts when it ends, or with what its client has read.

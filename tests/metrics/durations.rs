@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tower::Layer;
+use tower::limit::ConcurrencyLimit;
 use tower_response_cache::backend::{BackendError, Guarded, MemoryBackend};
 use tower_response_cache::stats::{
     BackendOperation, Distribution, FillOutcome, OperationResult, Stats, StatusClass, WaitedFor,
@@ -75,6 +76,26 @@ async fn calls_and_fills_count_by_how_they_end() {
     assert_eq!(of(stats.wait_durations.get(WaitedFor::Flight)), (0, 0));
 }
 
+/// A response that was invalidated on its way is not stored: neither is its size.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_the_store_does_not_take_is_no_stored_one() {
+    let layer = layer();
+    let service = layer.layer(slow(|_, _| cacheable("0123456789")));
+    let cache = layer.handle();
+    let invalidated = async {
+        sleep(SLOW / 2).await;
+        cache.invalidate("/a").await.expect("memory");
+    };
+    tokio::join!(send(&service, get("/a")), invalidated);
+    settled().await;
+    let stats = cache.stats();
+    let slow = SLOW.as_millis() as u64;
+    let fills = &stats.fill_durations;
+    assert_eq!(of(fills.get(FillOutcome::Refused)), (1, slow));
+    assert_eq!(of(fills.get(FillOutcome::Stored)), (0, 0));
+    assert_eq!((stats.stores, of(&stats.stored_bytes)), (0, (0, 0)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn followers_count_as_waiting_for_the_flight() {
     let layer = layer();
@@ -82,6 +103,20 @@ async fn followers_count_as_waiting_for_the_flight() {
     let waits = layer.handle().stats().wait_durations;
     let slow = SLOW.as_millis() as u64;
     assert_eq!(of(waits.get(WaitedFor::Flight)), (3, 3 * slow));
+}
+
+/// One that finds the inner service ready does not wait.
+#[tokio::test(start_paused = true)]
+async fn requests_count_as_waiting_for_the_readiness_of_the_service() {
+    let layer = layer();
+    let one_at_a_time = ConcurrencyLimit::new(slow(|_, _| cacheable("x")), 1);
+    let requests = ["/a", "/b", "/c"].map(get);
+    send_all(&layer.layer(one_at_a_time), requests).await;
+    let waits = layer.handle().stats().wait_durations;
+    let slow = SLOW.as_millis() as u64;
+    // The second waits for the first, the third for both.
+    assert_eq!(of(waits.get(WaitedFor::Readiness)), (2, 3 * slow));
+    assert_eq!(of(waits.get(WaitedFor::Flight)), (0, 0));
 }
 
 fn operations(stats: &Stats) -> Vec<(BackendOperation, OperationResult, u64)> {

@@ -77,7 +77,7 @@ async fn the_facade_gets_every_sample_of_the_text() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').expect("a value");
         // The facade has the bounds as they are shown without a needless fraction.
-        let name = name.replace(".0\"}", "\"}").replace("5e-5", "0.00005");
+        let name = name.replace(".0\"}", "\"}");
         let counted = counters
             .get(&name)
             .map(|it| it.load(Ordering::SeqCst) as f64);

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken_bodies;
 mod bytes;
 mod durations;
 #[cfg(feature = "metrics")]
@@ -12,6 +13,7 @@ mod invalidations;
 mod json;
 mod origin;
 mod requests;
+mod silence;
 mod spans;
 mod text;
 

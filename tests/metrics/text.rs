@@ -9,6 +9,7 @@ use tower_response_cache::stats::{MetricKind, MetricValue, Stats, Tier};
 use crate::layer;
 use crate::support::origin::{Origin, answer, cacheable};
 use crate::support::time::in_virtual_time;
+use crate::support::yielding::yielding;
 use crate::support::{get, send, with};
 
 async fn busy() -> Stats {
@@ -71,6 +72,27 @@ async fn a_cache_without_a_backend_has_no_series_of_one() {
     );
 }
 
+/// A backend of this process that has to be waited for has no series of operations: `tier` says where
+/// they go to, and an operator looks for a network behind them.
+#[tokio::test(start_paused = true)]
+async fn a_backend_in_this_process_has_no_series_of_operations() {
+    let layer = in_virtual_time(yielding(MemoryBackend::default()));
+    let service = layer.layer(Origin::at_once(|_| cacheable("x")));
+    for _ in 0..2 {
+        send(&service, get("/a")).await;
+    }
+    let stats = layer.handle().stats();
+    assert_eq!(stats.tier, Tier::Near);
+    let operations = stats.backend_durations.iter();
+    assert!(operations.map(|(_, times)| times.count()).sum::<u64>() > 0);
+    let text = stats.to_openmetrics();
+    assert!(
+        !text.contains("backend_operation_duration_seconds_"),
+        "{text}"
+    );
+    assert!(!text.contains("backend_operations_total{"), "{text}");
+}
+
 /// Reasons with the same remedy are one series, and none gets lost.
 #[tokio::test(start_paused = true)]
 async fn rare_reasons_count_with_those_of_their_class() {
@@ -103,7 +125,7 @@ async fn rare_reasons_count_with_those_of_their_class() {
     assert_eq!(sum("response_cache_fetches"), stats.fetches.total());
     assert_eq!(sum("response_cache_bypasses"), stats.bypasses.total());
     assert_eq!(stats.refusals.total(), 6);
-    assert_eq!(sum("response_cache_fetch_calls"), 6);
+    assert_eq!(sum("response_cache_origin_calls"), 6);
 }
 
 /// The rules that `promtool check metrics` has for names.

@@ -201,6 +201,19 @@ async fn an_explanation_in_the_proxy_says_what_was_refused_lately() {
     // What the proxy does not forward, the cache does not see either.
     let said = explain(r#"{"connection":"x-hop","x-hop":"1","x-forwarded-for":"1.2.3.4"}"#).await;
     assert!(said.contains("refused-lately"), "{said}");
+    // Other fields than those of the client.
+    let said = explain(r#"{"user-agent":"other"}"#).await;
+    assert!(
+        said.contains("others-refused") && said.contains("no-store"),
+        "{said}"
+    );
+    // RFC 6455 §4.1: the handshake passes the cache by; `h2c` is not forwarded (RFC 9110 §7.8).
+    for (protocol, verdict) in [("websocket", "bypass"), ("h2c", "fetch")] {
+        let fields = format!(r#"{{"connection":"Upgrade","upgrade":"{protocol}"}}"#);
+        let said = explain(&fields).await;
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["verdict"], verdict, "{said}");
+    }
     let said = explain(r#"{"host":"a b"}"#).await;
     assert!(
         said.contains("answered-outside") && said.contains("400"),

@@ -185,7 +185,7 @@ fn answered_inside() -> Vec<(String, u16)> {
     ]
 }
 
-/// Two requests on one connection of HTTP/2.
+/// Requests on one connection of HTTP/2, two of which the proxy answers itself.
 async fn send_http2(proxy: &Example) -> u64 {
     let address = proxy.base().strip_prefix("http://").expect("a base");
     let stream = TcpStream::connect(address).await.expect("a connection");
@@ -193,8 +193,18 @@ async fn send_http2(proxy: &Example) -> u64 {
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
     let (mut sender, connection) = handshake.await.expect("a connection");
     tokio::spawn(connection);
-    for (method, status) in [("GET", 200), ("PURGE", 405)] {
-        let request = http::Request::builder().method(method);
+    let requests = [
+        ("GET", 1, 200),
+        ("PURGE", 1, 405),
+        // A head of 40,000 bytes is served, one of 70,000 is too large.
+        ("GET", 4_000, 200),
+        ("GET", 7_000, 431),
+    ];
+    for (method, length, status) in requests {
+        let mut request = http::Request::builder().method(method);
+        for number in 0..10 {
+            request = request.header(format!("x-{number}"), "y".repeat(length));
+        }
         let request = request
             .uri("http://a.example/h2")
             .body(Empty::<Bytes>::new());
@@ -203,7 +213,7 @@ async fn send_http2(proxy: &Example) -> u64 {
         assert_eq!(response.status(), status);
         let _ = response.into_body().collect().await;
     }
-    2
+    requests.len() as u64
 }
 
 #[tokio::test]
@@ -222,6 +232,8 @@ async fn every_request_and_fault_counts_once() {
     let mut sent = 0;
     let outside = answered_outside();
     let count = outside.len() as u64;
+    let is_4xx = |(_, status): &&(String, u16)| status / 100 == 4;
+    let count_4xx = outside.iter().filter(is_4xx).count() as u64;
     for (text, status) in outside {
         assert_eq!(send_raw(&proxy, &text).await, [status], "{text:.80}");
         sent += 1;
@@ -269,8 +281,9 @@ async fn every_request_and_fault_counts_once() {
     assert_eq!(sum(&stats["requests"]), sent, "{}", stats["requests"]);
     assert_eq!(sum(&stats["outside"]), stats["requests"]["outside"]);
     assert_eq!(stats["requests"]["overload"], refused);
-    // Those of PURGE over HTTP/2, and of the second one on a connection, are among them.
-    assert_eq!(stats["requests"]["outside"], count + 2);
+    // The two over HTTP/2, and the second one on a connection, are among them.
+    assert_eq!(stats["requests"]["outside"], count + 3);
+    assert_eq!(stats["outside"]["4xx"], count_4xx + 3);
     // Operators, and connections without a request, are not.
     let _silent = TcpStream::connect(proxy.base().strip_prefix("http://").expect("a base")).await;
     for path in ["/", "/metrics", "/healthz", "/nothing"] {

@@ -8,7 +8,11 @@ mod counting;
 #[path = "../support/example.rs"]
 mod example;
 mod http_client;
+mod log_lines;
+mod origin_calls;
 mod page;
 mod programs;
+mod refused_writes;
 mod saturation;
 mod terminal;
+mod token;

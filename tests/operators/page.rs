@@ -187,6 +187,12 @@ async fn the_page_shows_a_loaded_program_explains_and_invalidates() {
     assert!(done.starts_with("1 resource removed"), "{done}");
     assert!(!is_hit(&server, &paths[0]).await);
     assert!(is_hit(&server, &paths[1]).await);
+    assert!(!done.contains("wildcard"), "{done}");
+    // What may have been meant instead is said where it is done.
+    let done = invalidate(&mut browser, "/products/*").await;
+    assert!(done.starts_with("1 resource removed"), "{done}");
+    assert!(done.contains("* is no wildcard"), "{done}");
+    assert!(is_hit(&server, &paths[1]).await);
     take_picture(&mut browser, "forms").await;
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 
@@ -279,7 +285,7 @@ async fn an_origin_that_fails_is_shown_in_red() {
         .map(|_| read(&load, &server, &["/a".to_owned()]))
         .collect();
     browser
-        .until("document.getElementById('state').textContent === '100.0 % of the calls to the origin fail'")
+        .until("document.getElementById('state').textContent === '100.0 % of the calls to the origin fail; 1 of 1 servers of the origin are down'")
         .await;
     browser
         .until("document.getElementById('failed').className === 'bad'")
@@ -353,8 +359,40 @@ async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
             "of the backend\\'s operations fail",
         ),
         (
-            "all.fetch_durations.error = { count: n }",
+            "all.origin_calls.error = n",
             "100.0 % of the calls to the origin fail",
+        ),
+        (
+            "all.origin_bodies_failed = n; all.origin_calls[\'2xx\'] = n",
+            "100.0 % of the calls to the origin fail",
+        ),
+        (
+            "all.origin_calls.canceled = n",
+            "100.0 % of the calls to the origin are given up",
+        ),
+        ("all.origin_silent_seconds = 31", "the origin hangs"),
+        // Whatever is not found meanwhile, and whoever breaks off uploads.
+        (
+            "all.origin_calls['4xx'] = 200 * n; all.origin_calls['2xx'] = n; \
+             all.origin_rejections.credentials = 99 * n",
+            "the origin rejects 99.0 % of the calls",
+        ),
+        (
+            "all.origin_calls['4xx'] = 200 * n; all.origin_calls['2xx'] = 40 * n; \
+             all.origin_rejections.rate = 60 * n",
+            "the origin limits the rate of 60.0 % of the calls",
+        ),
+        (
+            "all.origin_calls.broken_upload = 99 * n; all.origin_calls.error = n",
+            "100.0 % of the calls to the origin fail",
+        ),
+        (
+            "all.origin.servers = 3; all.origin.servers_down = 1",
+            "1 of 3 servers of the origin are down",
+        ),
+        (
+            "all.origin.limits = { connections_waiting: 1 }",
+            "new connections wait",
         ),
     ] {
         // What has been counted before the page was opened is no news.
@@ -373,6 +411,17 @@ async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
         // It stays so for as long as it grows.
         browser.until("window.polls > 4").await;
         assert_eq!(browser.value(&told).await, true, "{change}");
+    }
+    // None of these is the origin's fault, nor that of a credential.
+    for change in [
+        "all.origin_calls.broken_upload = 99 * n; all.origin_calls['2xx'] = n",
+        "all.origin_calls['4xx'] = 200 * n; all.origin_calls['2xx'] = n",
+        "Object.assign(all.origin, { servers: 3, servers_down: 0, servers_unknown: 1 })",
+    ] {
+        browser.value(&feign(change)).await;
+        browser.value("samples = []; window.polls = 0").await;
+        browser.until("window.polls > 3").await;
+        assert_eq!(browser.value(well).await, true, "{change}");
     }
 }
 

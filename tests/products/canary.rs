@@ -292,6 +292,14 @@ async fn wrong_calls_are_explained() {
         ("--ttl 60", "units ms, s, m, h, d, or until-invalidated"),
         ("--url 127.0.0.1:3000", "expected http://HOST:PORT"),
         (
+            "--url http://operator:secret@127.0.0.1:1",
+            "expected http://HOST:PORT",
+        ),
+        (
+            "--url http://operator@127.0.0.1:1 --time-limit 1s",
+            "expected http://HOST:PORT",
+        ),
+        (
             "--url http://127.0.0.1:1 --instances 2",
             "cannot be used with",
         ),
@@ -300,6 +308,7 @@ async fn wrong_calls_are_explained() {
         let said = said(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
         assert!(said.contains(message), "{arguments}: {said}");
+        assert!(!said.contains("secret"), "{arguments}: {said}");
     }
 }
 

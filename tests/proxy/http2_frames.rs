@@ -47,6 +47,21 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Takes the first frame off, if all of it is there.
+    pub fn take(received: &mut Vec<u8>) -> Option<Self> {
+        let length =
+            u32::from_be_bytes([0, *received.first()?, *received.get(1)?, *received.get(2)?]);
+        let end = 9 + length as usize;
+        let bytes: Vec<u8> = (received.len() >= end).then(|| received.drain(..end).collect())?;
+        let stream: [u8; 4] = bytes[5..9].try_into().expect("four bytes");
+        Some(Self {
+            kind: bytes[3],
+            flags: bytes[4],
+            stream: u32::from_be_bytes(stream),
+            payload: bytes[9..].to_vec(),
+        })
+    }
+
     pub async fn read(connection: &mut TcpStream) -> std::io::Result<Self> {
         let mut prefix = [0; 9];
         connection.read_exact(&mut prefix).await?;

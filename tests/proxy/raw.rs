@@ -6,6 +6,9 @@ use tokio::time::timeout;
 
 use crate::example::PATIENCE;
 
+/// Options by which upstreams get content as it comes, however many uploads there are.
+pub const STREAMED: [&str; 4] = ["--max-buffered-upload", "0B", "--max-uploads", "10000"];
+
 /// A connection, and what has been heard on it and not yet been taken.
 pub struct Raw {
     stream: TcpStream,
@@ -25,10 +28,10 @@ impl Raw {
         }
     }
 
-    /// Reads a part of the response.
-    pub async fn hear_some(&mut self, bytes: usize) {
+    /// Reads a part of the response. Returns its length.
+    pub async fn hear_some(&mut self, bytes: usize) -> usize {
         let mut some = vec![0; bytes];
-        let _ = self.stream.read(&mut some).await;
+        self.stream.read(&mut some).await.unwrap_or(0)
     }
 
     pub async fn say(&mut self, said: impl AsRef<[u8]>) {
@@ -66,6 +69,22 @@ impl Raw {
                 self.so_far()
             );
         }
+    }
+
+    /// Whether `end` is said before it closes.
+    pub async fn hears(&mut self, end: &str) -> bool {
+        let heard = async {
+            while !self.so_far().contains(end) {
+                if !matches!(self.stream.read_buf(&mut self.heard).await, Ok(1..)) {
+                    return false;
+                }
+            }
+            self.heard.clear();
+            true
+        };
+        timeout(PATIENCE, heard)
+            .await
+            .expect("an answer, or the end")
     }
 
     /// All that is said until it closes; how it does so makes no difference.

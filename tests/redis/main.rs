@@ -2,6 +2,7 @@
 
 mod backend;
 mod cost;
+mod far;
 mod faults;
 mod large;
 mod servers;

@@ -5,6 +5,7 @@
 mod support;
 
 mod busy_loops;
+mod clients;
 mod credentials;
 mod endless_bodies;
 mod failing_origins;
@@ -15,6 +16,7 @@ mod meaning;
 mod other_resources;
 mod panicking_hooks;
 mod partitions;
+mod refreshes_of_many_keys;
 mod refusals;
 mod slow_readers;
 mod stalled_bodies;

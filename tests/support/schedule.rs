@@ -23,6 +23,7 @@ pub fn every_order(world: impl Fn() -> Vec<Actor>) -> usize {
 /// Like [`every_order`], without orders that take the turn from an unfinished actor more often than
 /// `switches` times: races need few switches, orders with many are astronomically many.
 pub fn every_order_within(switches: usize, world: impl Fn() -> Vec<Actor>) -> usize {
+    let switches = switches.saturating_add(more_switches() as usize);
     let runtime = runtime();
     let mut prefix = Vec::new();
     let mut runs = 0;
@@ -49,9 +50,9 @@ pub fn every_order_within(switches: usize, world: impl Fn() -> Vec<Actor>) -> us
 }
 
 /// Runs what `world` makes in as many random orders. A failing one is named by its seed.
-pub fn random_orders(seeds: std::ops::Range<u64>, world: impl Fn() -> Vec<Actor>) {
+pub fn random_orders(count: u64, world: impl Fn() -> Vec<Actor>) {
     let runtime = runtime();
-    for seed in seeds {
+    for seed in 0..count * 10_u64.pow(more_switches()) {
         let told = Told(seed);
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         runtime.block_on(run(world(), usize::MAX, |width| {
@@ -62,6 +63,13 @@ pub fn random_orders(seeds: std::ops::Range<u64>, world: impl Fn() -> Vec<Actor>
         }));
         std::mem::forget(told);
     }
+}
+
+/// `MORE_SWITCHES`: how many more than a test asks for. Each also takes ten times as many random
+/// orders.
+fn more_switches() -> u32 {
+    let more = std::env::var("MORE_SWITCHES").map(|more| more.parse().expect("a number"));
+    more.unwrap_or(0)
 }
 
 /// Names the seed when the test unwinds.

@@ -15,6 +15,7 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tower_http_layers;
+mod unannounced_content;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::answer::{Answer, error, json};
 use crate::admin::options::Admin;
+use crate::semantics::marks::ExplainedRequest;
 use crate::service::explain::{
     ExplainedKey, ExplainedLookup, ExplainedResponse, Explanation, SelectingField,
 };
@@ -49,6 +50,7 @@ impl Lines {
 
 impl Question {
     /// The head, as a client of HTTP/1.1 would send it: the host of an absolute URI is in `Host`.
+    /// Its scheme, which a server knows by the connection, is an extension.
     ///
     /// # Errors
     /// If a member is invalid: a sentence for the client.
@@ -80,7 +82,11 @@ impl Question {
         {
             parts.headers.insert(HOST, host);
         }
+        if let Some(scheme) = uri.scheme() {
+            parts.extensions.insert(scheme.clone());
+        }
         let path = uri.path_and_query().cloned();
+        parts.extensions.insert(ExplainedRequest);
         parts.uri = path
             .unwrap_or_else(|| PathAndQuery::from_static("/"))
             .into();
@@ -211,6 +217,7 @@ struct FieldContent<'e> {
 #[derive(Serialize)]
 struct NoteContent {
     name: &'static str,
+    reason: Option<&'static str>,
     text: String,
 }
 
@@ -218,6 +225,7 @@ impl<'e> From<&'e Explanation> for ExplanationContent<'e> {
     fn from(explanation: &'e Explanation) -> Self {
         let notes = explanation.notes.iter().map(|note| NoteContent {
             name: note.as_str(),
+            reason: note.reason(),
             text: note.to_string(),
         });
         Self {

@@ -42,7 +42,8 @@ pub(crate) fn decode_located(
     now: Moment,
     stored_for: impl FnOnce(u64) -> Option<Duration>,
 ) -> Result<Decoded, DecodeError> {
-    let mut rest = bytes.clone();
+    // Borrowed: a further handle of bytes that have only one is an allocation.
+    let mut rest = &bytes[..];
     if rest.len() < HEAD || &rest[..3] != MAGIC {
         return Err(DecodeError::Magic);
     }
@@ -50,7 +51,7 @@ pub(crate) fn decode_located(
         return Err(DecodeError::Version(rest[3]));
     }
     rest.advance(4);
-    if rest.get_u64_le() != checksum(&rest) {
+    if rest.get_u64_le() != checksum(rest) {
         return Err(DecodeError::Checksum);
     }
     let stored_for = stored_for(rest.get_u64_le()).ok_or(DecodeError::Undated)?;
@@ -61,14 +62,14 @@ pub(crate) fn decode_located(
     }
     let body_length = rest.len() - length;
     let decoded = match kind {
-        RESPONSE => decode_response((rest, None), body_length, stored_for, now)
+        RESPONSE => decode_response((bytes, rest), (None, body_length), (now, stored_for))
             .map(|response| Decoded::Response(Arc::new(response))),
         DETACHED if body_length == 0 => location().and_then(|location| {
             let detached = take_detached(&mut rest, location)?;
-            decode_response((rest, Some(detached)), 0, stored_for, now)
+            decode_response((bytes, rest), (Some(detached), 0), (now, stored_for))
                 .map(|response| Decoded::Response(Arc::new(response)))
         }),
-        RULE if body_length == 0 => decode_rule(rest).map(Decoded::Rule),
+        RULE if body_length == 0 => decode_rule(bytes.slice_ref(rest)).map(Decoded::Rule),
         _ => None,
     };
     decoded.ok_or(DecodeError::Malformed)
@@ -87,11 +88,11 @@ fn decode_rule(meta: Bytes) -> Option<Arc<VaryRule>> {
     }
 }
 
+/// Decodes the meta data of a response and its body, which are the end of `bytes`.
 fn decode_response(
-    (mut meta, detached): (Bytes, Option<DetachedBody>),
-    body_length: usize,
-    stored_for: Duration,
-    now: Moment,
+    (bytes, mut meta): (&Bytes, &[u8]),
+    (detached, body_length): (Option<DetachedBody>, usize),
+    times: (Moment, Duration),
 ) -> Option<StoredResponse> {
     let body_start = meta.len().checked_sub(body_length)?;
     if body_start < FIXED {
@@ -105,22 +106,18 @@ fn decode_response(
         cost: meta.get_u32_le(),
     };
     let extras_length = meta.get_u32_le() as usize;
-    let mut block = meta;
-    if extras_length > block.len() {
-        return None;
-    }
+    let (extras, block) = meta.split_at_checked(extras_length)?;
     let (extras, selected) = match extras_length {
         0 => (Extras::default(), SelectedBy::default()),
-        _ => FieldReader(block.split_to(extras_length)).extras()?,
+        _ => FieldReader(bytes.slice_ref(extras)).extras()?,
     };
-    let block = (&block, detached);
-    let response =
-        StoredResponse::from_packed(head, block, (extras, &selected), (now, stored_for))?;
+    let packed = (head, (extras, &selected));
+    let response = StoredResponse::from_packed(packed, (bytes, block), detached, times)?;
     (response.body_bytes().len() == body_length).then_some(response)
 }
 
 /// Takes the description of a body off the meta data of a response. `None` if it is malformed.
-fn take_detached(meta: &mut Bytes, location: Box<str>) -> Option<DetachedBody> {
+fn take_detached(meta: &mut &[u8], location: Box<str>) -> Option<DetachedBody> {
     let length = meta.try_get_u64_le().ok()?;
     let seed = meta.try_get_u64_le().ok()?;
     let count = DetachedBody::chunk_count(length) as usize;

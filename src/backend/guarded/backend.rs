@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::attempt::{TimeLimit, is_failure};
+use super::attempt::{Attempt, TimeLimit, is_failure};
 use super::counts::count;
 use super::delivery::PendingDelivery;
 use super::error::GuardError;
@@ -86,7 +86,8 @@ impl<B: Backend> Backend for Guarded<B> {
             return Err(BackendError::unavailable(GuardError::BreakerOpen));
         }
         let start = guard.undelivered.snapshot();
-        let lookup = with_timeout(deadline, guard.backend.peek(key, now)).await;
+        let time = Attempt::unrecorded(&guard.counts, TimeLimit::Lookup(deadline), &guard.backend);
+        let lookup = time.wait_for(pin!(guard.backend.peek(key, now))).await;
         let lookup = lookup.ok_or_else(|| BackendError::timed_out(GuardError::TimedOut))??;
         Ok(guard.check_groups(lookup, start))
     }

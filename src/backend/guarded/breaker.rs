@@ -48,6 +48,8 @@ impl Default for BreakerOptions {
 
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
+    /// The name of what it admits, as metrics have it: log lines tell the breakers apart by it.
+    name: &'static str,
     options: BreakerOptions,
     phase: Mutex<BreakerPhase>,
     opened: AtomicU64,
@@ -76,11 +78,17 @@ pub(super) struct Permit<'b> {
 impl CircuitBreaker {
     pub(super) fn new(options: BreakerOptions) -> Self {
         Self {
+            name: "lookups",
             options,
             phase: Mutex::new(BreakerPhase::Closed(SampleWindow::new(Instant::now()))),
             opened: AtomicU64::new(0),
             random: SeededRandom::default(),
         }
+    }
+
+    /// Gives it the name of what it admits, in place of `lookups`.
+    pub(super) fn with_name(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     fn phase(&self) -> MutexGuard<'_, BreakerPhase> {
@@ -170,13 +178,14 @@ impl CircuitBreaker {
         }
         let SampleCounts { total, failed } = samples.recent(now, options.window);
         let is_above_threshold = f64::from(failed) >= options.failure_threshold * f64::from(total);
-        if total >= options.min_samples
-            && (is_above_threshold || samples.has_only_failures(options.min_samples, now))
+        // A streak is as telling where operations are rare: the window holds few of them then.
+        if total >= options.min_samples && is_above_threshold
+            || samples.has_only_failures(options.min_samples, now)
         {
             *phase = self.open_for(options.half_open_after, now);
             self.opened.fetch_add(1, Ordering::Relaxed);
             drop(phase);
-            tracing::warn!(failed, total, "circuit breaker opened");
+            tracing::warn!(breaker = self.name, failed, total, "circuit breaker opened");
         }
     }
 
@@ -197,13 +206,13 @@ impl CircuitBreaker {
             let longest = options.max_half_open_delay.max(options.half_open_after);
             *phase = self.open_for((delay * 2).min(longest), now);
             drop(phase);
-            tracing::debug!("circuit breaker probe failed");
+            tracing::debug!(breaker = self.name, "circuit breaker probe failed");
         } else {
             let mut samples = SampleWindow::new(now);
             samples.last_success = Some(now);
             *phase = BreakerPhase::Closed(samples);
             drop(phase);
-            tracing::info!("circuit breaker closed");
+            tracing::info!(breaker = self.name, "circuit breaker closed");
         }
     }
 }
@@ -364,8 +373,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_older_than_the_window_do_not_count() {
         let breaker = CircuitBreaker::new(OPTIONS);
-        for _ in 0..20 {
-            run(&breaker, &[true]);
+        for number in 0..30 {
+            run(&breaker, &[number % 3 > 0]);
             advance(Duration::from_secs(4)).await;
         }
         assert_eq!(
@@ -373,6 +382,22 @@ mod tests {
             BreakerState::Closed,
             "three in ten seconds at most"
         );
+    }
+
+    /// A backend that hangs, and is asked less than once a second.
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_count_however_rare_they_are() {
+        let breaker = CircuitBreaker::new(OPTIONS);
+        for expected in [
+            BreakerState::Closed,
+            BreakerState::Closed,
+            BreakerState::Closed,
+            BreakerState::Open,
+        ] {
+            advance(Duration::from_secs(60)).await;
+            run(&breaker, &[true]);
+            assert_eq!(breaker.state(), expected);
+        }
     }
 
     /// A thousand successes just before an outage do not delay the breaker by the whole window.

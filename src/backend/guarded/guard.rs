@@ -54,7 +54,7 @@ impl<B: Backend> Guard<B> {
         Self {
             backend: PanicsAsErrors::new(backend),
             breaker: CircuitBreaker::new(options.breaker),
-            invalidation_breaker: CircuitBreaker::new(options.breaker),
+            invalidation_breaker: CircuitBreaker::new(options.breaker).with_name("invalidations"),
             undelivered: Undelivered::new(options.max_undelivered),
             is_replaying: AtomicBool::new(false),
             counts: Counts::default(),

@@ -37,7 +37,7 @@ use super::Backend;
 /// Clones share one state. Set the options before cloning: setting one makes a new `Guarded` around
 /// the same backend, with a state of its own.
 ///
-/// * **Deadlines.** A lookup may take 50 ms, an invalidation 250 ms, and a store 2 s. A read waits
+/// * **Deadlines.** A lookup may take 50 ms for each of its round trips, an invalidation 250 ms, and a store 2 s. A read waits
 ///   for lookups, a write for invalidations, and no request for a store. An operation that takes
 ///   longer is cancelled and fails. An operation that transfers a response to the backend has a
 ///   second more for each MiB, and a lookup has more time while responses are
@@ -45,7 +45,7 @@ use super::Backend;
 /// * **Circuit breaker.** An operation counts as a failure if it fails, or is not answered by its
 ///   deadline. The breaker opens at a failure, when at least ten operations have ended in
 ///   the last ten seconds and at least half of them were failures; or when at least ten failures in
-///   a row span 250 ms or more. While it is open, all operations fail at once. After 500 ms one
+///   a row span 250 ms or more, however rare they are. While it is open, all operations fail at once. After 500 ms one
 ///   operation is let through as a probe. Each failed probe doubles the time to the next one, up to
 ///   5 s. All these delays vary at random by up to a quarter, so that instances do not probe at the
 ///   same moment. Opening and closing are logged.

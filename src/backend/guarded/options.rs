@@ -23,8 +23,10 @@ const MAX_HALF_OPEN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl<B: Backend> Guarded<B> {
     /// Sets the deadline of a lookup: the longest time by which a slow backend delays a request.
     ///
-    /// Default: 50 ms. A request for a response that varies makes two lookups, and a miss that ran
-    /// concurrently with a fill may repeat its lookup. A write whose response may be stored makes
+    /// Default: 50 ms. A lookup that takes several round trips has the deadline for each, and for at
+    /// most eight: with Redis, the first miss of a resource takes two, and one that has to open a
+    /// connection takes two to four more. A request for a response that
+    /// varies makes two lookups, and a miss that ran concurrently with a fill may repeat its lookup. A write whose response may be stored makes
     /// one before its call. A lookup that takes longer is a miss whose response is not stored. One
     /// that is answered in time counts as a success, whatever its share of the deadline.
     ///
@@ -107,8 +109,10 @@ impl<B: Backend> Guarded<B> {
     /// Sets the number of operations in the last ten seconds below which the circuit breaker stays
     /// closed.
     ///
-    /// Default: 10. This many failures in a row open it whatever the ratio, once 250 ms have passed
-    /// since the first of them.
+    /// Default: 10. This many failures in a row open it whatever the ratio and however long they
+    /// take, once 250 ms have passed since the first of them. So a backend that hangs, and is asked
+    /// less than once a second, costs ten requests a deadline; then as many as are probes: all that
+    /// are more than [`max_half_open_delay`](Self::max_half_open_delay) apart.
     ///
     /// # Panics
     /// If `count` is 0.

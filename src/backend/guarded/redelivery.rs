@@ -11,6 +11,7 @@ use super::attempt::TimeLimit;
 use super::guard::Guard;
 use super::undelivered::{DeliveryBatch, DeliveryMode};
 use crate::backend::{Backend, BackendError};
+use crate::error::causes::WithCauses;
 use crate::timeout::{sleep, with_timeout};
 
 /// The backoff after a failed attempt, in addition to the delay of the circuit breaker.
@@ -61,6 +62,7 @@ impl<B: Backend> Guard<B> {
 
     async fn deliver_next(&self, pace: &mut ReplayPace) -> ReplayStep {
         let Some(batch) = self.undelivered.next(pace.batch) else {
+            pace.tell_delivered();
             return ReplayStep::Done;
         };
         let started = self.undelivered.start_delivery();
@@ -76,11 +78,12 @@ impl<B: Backend> Guard<B> {
                 self.undelivered.settle_batch(&batch, started);
                 self.counts.replayed(&batch);
                 pace.succeeded();
+                pace.delivered += batch.len();
                 ReplayStep::After(Duration::ZERO)
             }
             Err(error) => {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = %WithCauses(&error),
                     targets = batch.len(),
                     "invalidations not delivered; will retry"
                 );
@@ -117,6 +120,8 @@ struct ReplayPace {
     /// fails by itself, it was that one.
     max_batch: usize,
     has_succeeded: bool,
+    /// The number of targets that were delivered, and not told of yet.
+    delivered: usize,
 }
 
 impl Default for ReplayPace {
@@ -126,11 +131,20 @@ impl Default for ReplayPace {
             batch: MAX_BATCH,
             max_batch: MAX_BATCH,
             has_succeeded: false,
+            delivered: 0,
         }
     }
 }
 
 impl ReplayPace {
+    /// Logs that everything is delivered, if anything was.
+    fn tell_delivered(&mut self) {
+        let targets = std::mem::take(&mut self.delivered);
+        if targets > 0 {
+            tracing::info!(targets, "undelivered invalidations delivered");
+        }
+    }
+
     fn succeeded(&mut self) {
         self.backoff = BACKOFF;
         self.batch = (self.batch * 2).min(self.max_batch);

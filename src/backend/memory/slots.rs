@@ -110,6 +110,14 @@ impl MemoryStore {
             .unwrap_or(false)
     }
 
+    /// Whether there is an entry of a key. That is no use of it.
+    pub(super) fn has_entry(&self, key: &CacheKey) -> bool {
+        let tag = Tag::new(key);
+        let holds = |entry: &MemoryEntry| entry.holds(tag);
+        let has = |slot| self.entries.peek(slot, holds) == Some(true);
+        has(Slot::head(key.resource())) || has(Slot::own(key))
+    }
+
     pub(super) fn next_token(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }

@@ -235,7 +235,8 @@ impl MemoryStore {
             Some(old) if old.rule == *rule => {
                 let take_use = |other| self.take_use(&primary.with_variant(other));
                 let limit = self.options.max_variants;
-                old.variants.with(variant, limit, take_use)
+                let is_stored = |other| self.has_entry(&primary.with_variant(other));
+                old.variants.with(variant, limit, is_stored, take_use)
             }
             Some(old) => (StoredVariants::new(variant), old.variants.all().to_vec()),
             None => (StoredVariants::new(variant), Vec::new()),

@@ -21,15 +21,20 @@ impl StoredVariants {
     /// Lists a variant as the latest one. Also returns those beyond the limit, which are to be
     /// removed.
     ///
-    /// One that was used stays: `take_use` takes a use from a variant, if it has one.
+    /// One that was used stays: `take_use` takes a use from a variant, if it has one. Those of
+    /// which `is_stored` says no take no place from others.
     pub(super) fn with(
         &self,
         variant: u128,
         limit: usize,
+        is_stored: impl Fn(u128) -> bool,
         take_use: impl Fn(u128) -> bool,
     ) -> (Self, Vec<u128>) {
         let others = self.0.iter().copied().filter(|other| *other != variant);
         let mut all: VecDeque<u128> = others.collect();
+        if all.len() >= limit {
+            all.retain(|other| is_stored(*other));
+        }
         let mut removed = Vec::new();
         let mut chances = all.len() * MAX_CHANCES;
         while all.len() >= limit.max(1)
@@ -70,12 +75,19 @@ mod tests {
             (3, &[1, 3], &[2]),
             (3, &[1, 3], &[]),
         ] {
-            let (with, out) = variants.with(variant, 2, |_| false);
+            let (with, out) = variants.with(variant, 2, |_| true, |_| false);
             assert_eq!((with.all(), &*out), (kept, removed), "{variant}");
             variants = with;
         }
-        let (last, removed) = variants.with(9, 1, |_| false);
+        let (last, removed) = variants.with(9, 1, |_| true, |_| false);
         assert_eq!((last.all(), &*removed), (&[9][..], &[1, 3][..]));
+    }
+
+    #[test]
+    fn variants_that_were_removed_otherwise_take_no_place() {
+        let variants = StoredVariants([1, 2, 3].into());
+        let (variants, removed) = variants.with(4, 3, |other| other != 2, |_| false);
+        assert_eq!((variants.all(), &*removed), (&[1, 3, 4][..], &[][..]));
     }
 
     #[test]
@@ -88,13 +100,13 @@ mod tests {
             has_one
         };
         let variants = StoredVariants([1, 2, 3].into());
-        let (variants, removed) = variants.with(4, 3, take_use);
+        let (variants, removed) = variants.with(4, 3, |_| true, take_use);
         assert_eq!((variants.all(), &*removed), (&[3, 1, 4][..], &[2][..]));
-        let (variants, removed) = variants.with(2, 3, take_use);
+        let (variants, removed) = variants.with(2, 3, |_| true, take_use);
         assert_eq!((variants.all(), &*removed), (&[3, 1, 2][..], &[4][..]));
         assert_eq!(*uses.borrow(), [0; 5]);
         // Those whose uses never end stay no longer than others.
-        let (variants, removed) = variants.with(4, 3, |_| true);
+        let (variants, removed) = variants.with(4, 3, |_| true, |_| true);
         assert_eq!((variants.all().len(), removed.len()), (3, 1));
     }
 }

@@ -18,6 +18,7 @@ use super::operations::{BodyReads, BodyStores, ProtocolClient, Transfers};
 use super::options::RedisOptions;
 use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
+use super::protocol::scripts::Scripts;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{
     Backend, BackendError, GraceScope, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -108,21 +109,25 @@ impl RedisOptions {
             reconnects: reconnects.clone(),
         };
         let transferred = Arc::<AtomicU64>::default();
-        let new_pool = |connections| {
-            let (client, options) = (self.no_delay_client(), connection.clone());
+        let new_pool = |connections, options| {
+            let client = self.pool_client();
             Pool::new(client, connections, options, transferred.clone())
         };
         let transfers = Transfers::new(
-            BodyReads::new(new_pool(self.max_connections), self.max_response_size),
+            BodyReads::new(
+                new_pool(self.max_connections, connection.clone()),
+                self.max_response_size,
+            ),
             // Bodies are stored one after the other.
-            BodyStores::new(new_pool(1), self.response_timeout),
+            BodyStores::new(new_pool(1, connection.clone()), self.response_timeout),
         );
-        let pools = (new_pool(self.max_connections), transfers);
+        // The connections for bodies run no scripts.
+        let mut with_scripts = connection.clone();
+        with_scripts.handshake.scripts = Scripts::default().into_awaited();
+        let pools = (new_pool(self.max_connections, with_scripts), transfers);
         let namespace = self.namespace.clone();
-        // One batch of lookups in flight for each connection.
-        let max_batches = self.max_connections;
         let limits = (self.max_variants, self.lease_ttl);
-        let client = ProtocolClient::new(pools, namespace, limits, max_batches);
+        let client = ProtocolClient::new(pools, namespace, limits, self.max_connections);
         RedisBackend(Arc::new(Inner {
             reconnects,
             client,
@@ -138,6 +143,7 @@ impl RedisOptions {
             trust_restarts: self.trust_restarts,
             probe_key: self.namespace.probe().into(),
             owner: self.owner.record().map(record),
+            scripts: Arc::default(),
         }
     }
 }

@@ -26,7 +26,7 @@
 //! The user needs the commands `MGET`, `GETRANGE`, `SET`, `UNLINK`, `EVAL`, `PEXPIRE`, `INFO` and
 //! `TIME`, and within scripts `MGET`, `GET`, `SET`, `RENAME`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`,
 //! `LRANGE`, `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and
-//! the bytes of its text. Each new connection tries the commands of scripts on a key of its own,
+//! the bytes of its text, `SCRIPT LOAD` a round trip for the first call of five. Each new connection tries the commands of scripts on a key of its own,
 //! `trc:p`, and is not used if one is missing: lookups might find what another instance has
 //! overwritten and cannot invalidate. [`RedisBackend::connect`] tells at startup.
 //!

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 
 use super::options_error::RedisOptionsError;
@@ -14,6 +15,12 @@ use super::protocol::keys::Namespace;
 use super::protocol::owner::{self, Owner};
 use crate::backend::DEFAULT_MAX_VARIANTS;
 use crate::key::DigestSeed;
+
+/// How long a connection is idle before TCP probes it. A NAT or a firewall that forgets a connection
+/// does so after minutes.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+/// The time between two probes of which the first was not answered.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Options of a [`RedisBackend`](super::RedisBackend).
 ///
@@ -254,15 +261,26 @@ impl RedisOptions {
         }
     }
 
-    /// The client for the pool's connections, with Nagle's algorithm disabled.
-    pub(super) fn no_delay_client(&self) -> Client {
+    /// The client for the pool's connections: with Nagle's algorithm disabled, with probes that
+    /// keep an idle connection alive, and without the round trip in which the client crate tells
+    /// the server its name.
+    pub(super) fn pool_client(&self) -> Client {
         let info = self.client.get_connection_info().clone();
         if matches!(info.addr(), ConnectionAddr::Unix(_)) {
             return self.client.clone();
         }
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let info = info.set_tcp_settings(tcp).into_connection_info();
-        info.and_then(Client::open)
+        let mut tcp = info.tcp_settings().clone().set_nodelay(true);
+        if tcp.keepalive().is_none() {
+            let probes = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
+            tcp = tcp.set_keepalive(probes.with_interval(KEEPALIVE_INTERVAL));
+        }
+        let mut settings = info.redis_settings().clone();
+        if settings.lib_name().is_none() {
+            settings = settings.set_skip_set_lib_name();
+        }
+        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+        info.into_connection_info()
+            .and_then(Client::open)
             .unwrap_or_else(|_| self.client.clone())
     }
 }
@@ -353,5 +371,22 @@ impl fmt::Debug for RedisOptions {
             .field("lease_ttl", &self.lease_ttl)
             .field("trust_restarts", &self.trust_restarts)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise: an idle connection is kept alive on its way, and a new one takes no round trip to
+    /// tell a name that nobody gave.
+    #[test]
+    fn connections_are_kept_alive_and_tell_no_name() {
+        let options = RedisOptions::new("redis://cache.internal/").expect("a URL");
+        let client = options.pool_client();
+        let info = client.get_connection_info();
+        assert!(info.tcp_settings().nodelay());
+        assert!(info.tcp_settings().keepalive().is_some());
+        assert!(info.redis_settings().skip_set_lib_name());
     }
 }

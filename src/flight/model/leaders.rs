@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
@@ -215,7 +216,7 @@ fn one_follower_of_a_refused_flight_leads_the_next_one() {
                     is_private: false,
                 }),
             }
-            followers.map(assert_outcome);
+            followers.into_iter().for_each(assert_outcome);
             let leaving = thread::spawn(move || drop(leader));
             let table = flights.clone();
             let other = thread::spawn(move || enter_again(&table));
@@ -255,7 +256,7 @@ fn a_flight_is_closed_unfollowed_while_a_request_enters() {
         let flights = Table::default();
         let leader = lead(&flights, 1);
         let leaving = thread::spawn(move || {
-            if !leader.close_unfollowed(&key()) {
+            if !leader.close_unfollowed(&key(), Duration::ZERO) {
                 leader.publish(FlightOutcome::Shared(Arc::new(())));
             }
         });

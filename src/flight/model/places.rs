@@ -20,7 +20,7 @@ struct PlaceRequest {
 impl PlaceRequest {
     fn new(flights: &Table) -> Self {
         let mut asked = Self {
-            place: flights.place(key(), Precedence::ForAll),
+            place: flights.place(key(), Precedence::ForAll, None),
             woken: Arc::default(),
             answer: Poll::Pending,
         };
@@ -113,7 +113,7 @@ fn a_whole_response_wakes_all_requests_that_wait_for_a_place() {
         let answering = thread::spawn(move || {
             leader.add_variant_key(key());
             leader.publish(FlightOutcome::Shared(Arc::new(())));
-            leader.close_whole();
+            leader.close_whole(None);
         });
         let leaves = waiting[3].take();
         let leaving = thread::spawn(move || drop(leaves));

@@ -5,22 +5,26 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::member::Member;
 use super::queue::{Precedence, QUEUES};
+use crate::shares::{ClientId, Shares};
 
 /// The members that have a place. One that has had it for a whole doubling time is *overdue*: its
 /// call is likely to hang, and others need not wait for it.
 #[derive(Default)]
 pub(super) struct Holders {
     members: HashMap<u64, Holder>,
+    shares: Shares,
     /// Those that are not overdue, by the time since when they have their place.
     recent: BTreeSet<(Duration, u64)>,
-    /// The number of those that are not overdue, for each [`Precedence`].
-    timely: [usize; QUEUES],
+    /// Those that are not overdue, for each [`Precedence`].
+    timely: [Shares; QUEUES],
 }
 
 #[derive(Clone, Copy)]
 struct Holder {
     precedence: Precedence,
+    client: Option<ClientId>,
     /// `None` until the member has learnt that it has a place.
     since: Option<Duration>,
     is_overdue: bool,
@@ -35,24 +39,42 @@ impl Holders {
         self.members.is_empty()
     }
 
+    /// Whether a client may have one more of `places`, overdue ones included.
+    pub(super) fn has_room(&self, client: Option<ClientId>, places: usize) -> bool {
+        self.shares.has_room(client, places)
+    }
+
     /// The number of those that are not overdue, of one precedence.
     pub(super) fn timely(&self, precedence: Precedence) -> usize {
-        self.timely[precedence as usize]
+        self.timely[precedence as usize].len()
+    }
+
+    /// Whether a client may have one more of the `places` of one precedence, beside those that are
+    /// overdue.
+    pub(super) fn has_timely_room(
+        &self,
+        client: Option<ClientId>,
+        (precedence, places): (Precedence, usize),
+    ) -> bool {
+        self.timely[precedence as usize].has_room(client, places)
     }
 
     pub(super) fn overdue(&self) -> usize {
-        self.len() - self.timely.iter().sum::<usize>()
+        self.len() - self.timely.iter().map(Shares::len).sum::<usize>()
     }
 
     /// Gives a member a place. Its time does not run before it [takes](Self::take) that.
-    pub(super) fn insert(&mut self, member: u64, precedence: Precedence) {
+    pub(super) fn insert(&mut self, member: Member, precedence: Precedence) {
+        let Member { number, client } = member;
         let holder = Holder {
             precedence,
+            client,
             since: None,
             is_overdue: false,
         };
-        self.members.insert(member, holder);
-        self.timely[precedence as usize] += 1;
+        self.members.insert(number, holder);
+        self.shares.add(client);
+        self.timely[precedence as usize].add(client);
     }
 
     /// Whether a member has a place. If so, it knows that from now on.
@@ -78,10 +100,11 @@ impl Holders {
             return;
         };
         self.members.insert(successor, holder);
+        self.shares.add(holder.client);
         if holder.is_overdue {
             return;
         }
-        self.timely[holder.precedence as usize] += 1;
+        self.timely[holder.precedence as usize].add(holder.client);
         if let Some(since) = holder.since {
             self.recent.insert((since, successor));
         }
@@ -89,10 +112,13 @@ impl Holders {
 
     fn take_out(&mut self, member: u64) -> Option<Holder> {
         let holder = self.members.remove(&member)?;
+        self.shares.remove(holder.client);
         if let Some(since) = holder.since {
             self.recent.remove(&(since, member));
         }
-        self.timely[holder.precedence as usize] -= usize::from(!holder.is_overdue);
+        if !holder.is_overdue {
+            self.timely[holder.precedence as usize].remove(holder.client);
+        }
         Some(holder)
     }
 
@@ -104,7 +130,7 @@ impl Holders {
             self.recent.pop_first();
             if let Some(holder) = self.members.get_mut(&member) {
                 holder.is_overdue = true;
-                self.timely[holder.precedence as usize] -= 1;
+                self.timely[holder.precedence as usize].remove(holder.client);
             }
         }
     }
@@ -124,13 +150,13 @@ mod tests {
         let seconds = Duration::from_secs;
         let mut holders = Holders::default();
         for (member, precedence, since) in [(1, NotTried, 0), (2, ForAll, 5), (3, ForAll, 5)] {
-            holders.insert(member, precedence);
+            holders.insert(Member::unknown(member), precedence);
             assert!(holders.take(member, seconds(since)));
             // The first time counts.
             assert!(holders.take(member, seconds(since + 3)));
         }
         // It has not learnt of its place yet.
-        holders.insert(4, ForAll);
+        holders.insert(Member::unknown(4), ForAll);
         let mut counts = |now, change: &dyn Fn(&mut Holders)| {
             holders.update(seconds(10), seconds(now));
             change(&mut holders);

@@ -34,6 +34,7 @@
 //! [`PacedKeys`](paced_keys::PacedKeys).
 
 mod holders;
+mod member;
 pub(super) mod paced_keys;
 mod place;
 mod place_limit;
@@ -43,4 +44,4 @@ pub(super) mod refreshes;
 pub(crate) use place::Place;
 pub(crate) use place_limit::PlaceLimit;
 pub(crate) use queue::Precedence;
-pub(crate) use refreshes::{RefreshLength, RefreshRules, Refreshing, ShortRefresh, patience_for};
+pub(crate) use refreshes::{RefreshLength, RefreshRules, Refreshing, ShortRefresh};

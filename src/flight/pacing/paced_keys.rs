@@ -8,48 +8,22 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::holders::Holders;
+use super::member::{Answer, Member, Reply};
 use super::place_limit::PlaceLimit;
 use super::queue::{Precedence, QUEUES, Queue};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::shares::ClientId;
 
 /// The number of requests that look at a response at first: one of them may have left by then.
 const LOOKS: usize = 2;
 
-/// The answer to a request that asks for a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Granted,
-    Waits,
-    /// It has waited until a response came that it may share.
-    Ended,
-}
-
 /// A request for a place: who asks, for the first time or once more.
 #[derive(Clone, Copy)]
 pub(super) struct Question {
-    pub(super) member: u64,
+    pub(super) member: Member,
     pub(super) is_new: bool,
     pub(super) precedence: Precedence,
-}
-
-/// The answer, with the wakers that the caller uses once it has released the lock.
-pub(super) struct Reply {
-    pub(super) answer: Answer,
-    /// Those of requests that have a place now. They are to be woken.
-    pub(super) granted: Vec<Waker>,
-    /// The one that this request has left before. It is to be dropped.
-    pub(super) replaced: Option<Waker>,
-}
-
-impl Reply {
-    fn at_once(answer: Answer) -> Self {
-        Self {
-            answer,
-            granted: Vec::new(),
-            replaced: None,
-        }
-    }
 }
 
 /// All keys that are paced. `T` is a flight.
@@ -130,7 +104,7 @@ impl<T> PacedKeys<T> {
             .entry(*key)
             .or_insert_with(|| PacedKey::new(limit, now));
         paced.update(limit, now);
-        if paced.holders.take(member, now.monotonic()) {
+        if paced.holders.take(member.number, now.monotonic()) {
             return Reply::at_once(Answer::Granted);
         }
         let queue = &mut paced.queues[precedence as usize];
@@ -141,7 +115,7 @@ impl<T> PacedKeys<T> {
         let granted = paced.fill_places();
         paced.queues.iter_mut().for_each(Queue::count_time);
         Reply {
-            answer: match paced.holders.take(member, now.monotonic()) {
+            answer: match paced.holders.take(member.number, now.monotonic()) {
                 true => Answer::Granted,
                 false => Answer::Waits,
             },
@@ -155,14 +129,14 @@ impl<T> PacedKeys<T> {
     pub(super) fn grant(
         &mut self,
         key: &CacheKey,
-        (member, precedence): (u64, Precedence),
+        (member, precedence): (Member, Precedence),
         now: Moment,
     ) -> Option<Waker> {
         let paced = self.get_mut(key)?;
         let waker = paced.queues[precedence as usize].remove(member);
         if waker.is_some() {
             paced.holders.insert(member, precedence);
-            paced.holders.take(member, now.monotonic());
+            paced.holders.take(member.number, now.monotonic());
         }
         waker
     }
@@ -193,13 +167,23 @@ impl<T> PacedKeys<T> {
     /// Removes a member. If it had a place, another may have it now. The wakers are returned, to be
     /// woken.
     #[must_use]
-    pub(in crate::flight) fn leave(&mut self, key: &CacheKey, member: u64) -> Vec<Waker> {
+    pub(super) fn leave(&mut self, key: &CacheKey, member: Member) -> Vec<Waker> {
+        let paced = self.get_mut(key);
+        let left = paced.and_then(|paced| paced.remove_waiting(member));
+        let granted = self.give_back(key, member.number);
+        left.into_iter().chain(granted).collect()
+    }
+
+    /// Gives the place of a request, or of a flight that has ended, back, if it has one. Others may
+    /// have it now, whose wakers are returned, to be woken.
+    #[must_use]
+    pub(in crate::flight) fn give_back(&mut self, key: &CacheKey, member: u64) -> Vec<Waker> {
         let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
         let wakers = match paced.holders.remove(member) {
             true => paced.fill_places(),
-            false => paced.remove_waiting(member).into_iter().collect(),
+            false => Vec::new(),
         };
         self.remove_unused(key);
         wakers
@@ -328,12 +312,13 @@ impl<T> PacedKey<T> {
         places.fold(beside_overdue, usize::max)
     }
 
-    fn remove_waiting(&mut self, member: u64) -> Option<Waker> {
+    fn remove_waiting(&mut self, member: Member) -> Option<Waker> {
         let mut queues = self.queues.iter_mut();
         queues.find_map(|queue| queue.remove(member))
     }
 
-    /// Hands the free places over to members that wait, whose wakers are returned.
+    /// Hands the free places over to members that wait, whose wakers are returned. No client has
+    /// more than its share.
     fn fill_places(&mut self) -> Vec<Waker> {
         let mut granted = Vec::new();
         while self.holders.len() < self.places() {
@@ -348,31 +333,43 @@ impl<T> PacedKey<T> {
 
     /// Takes a member that may look at a response out of its queue.
     fn next_to_look(&mut self) -> Option<Waker> {
-        let (_, _, waker) = self.take_next(|_, _| true)?;
+        let (_, _, waker) = self.take_next(|_, _| true, |_, _, _| true)?;
         Some(waker)
     }
 
     /// Takes the member that has the next place out of its queue. The queues have their turns, and
     /// each has at most its own number of places: one that was just joined by many requests does
-    /// not have all that others have waited for.
-    fn next_to_call(&mut self) -> Option<(u64, Precedence, Waker)> {
-        self.take_next(|holders, (precedence, queue)| holders.timely(precedence) < queue.places)
+    /// not have all that others have waited for. Of each number a client has its share.
+    fn next_to_call(&mut self) -> Option<(Member, Precedence, Waker)> {
+        let places = self.places();
+        self.take_next(
+            |holders, (precedence, queue)| holders.timely(precedence) < queue.places,
+            |holders, client, of_queue| {
+                holders.has_room(client, places) && holders.has_timely_room(client, of_queue)
+            },
+        )
     }
 
-    /// Takes a member out of one of these queues, which have their turns.
+    /// Takes a member of one of these clients out of one of these queues, which have their turns.
     fn take_next(
         &mut self,
         may_be: impl Fn(&Holders, (Precedence, &Queue)) -> bool,
-    ) -> Option<(u64, Precedence, Waker)> {
+        may_be_of: impl Fn(&Holders, Option<ClientId>, (Precedence, usize)) -> bool,
+    ) -> Option<(Member, Precedence, Waker)> {
         self.handed_over = self.handed_over.wrapping_add(1);
         let number = self.handed_over;
         let turn = usize::try_from(number % QUEUES as u64).unwrap_or(0);
         let mut in_turn = (0..QUEUES).map(|offset| Precedence::ALL[(turn + offset) % QUEUES]);
-        let precedence = in_turn.find(|precedence| {
-            let queue = &self.queues[*precedence as usize];
-            !queue.is_empty() && may_be(&self.holders, (*precedence, queue))
-        })?;
-        let (member, waker) = self.queues[precedence as usize].take(number)?;
-        Some((member, precedence, waker))
+        let holders = &self.holders;
+        in_turn.find_map(|precedence| {
+            let queue = &mut self.queues[precedence as usize];
+            if queue.is_empty() || !may_be(holders, (precedence, queue)) {
+                return None;
+            }
+            let of_queue = (precedence, queue.places);
+            let may_be = |client| may_be_of(holders, client, of_queue);
+            let (member, waker) = queue.take(number, may_be)?;
+            Some((member, precedence, waker))
+        })
     }
 }

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::paced_keys::{Answer, Question, Reply};
+use super::member::{Answer, Member, Reply};
+use super::paced_keys::Question;
 use super::place_limit::PlaceLimit;
 use super::queue::Precedence;
 use crate::flight::flight_maps::{FlightStripes, next_id};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::shares::ClientId;
 
 /// A place, or the wish to have one. Dropping it hands the place over to another request, or leaves
 /// the queue.
 pub(crate) struct Place<F, H> {
     stripes: Arc<FlightStripes<F, H>>,
     key: CacheKey,
-    member: u64,
+    member: Member,
     precedence: Precedence,
     /// Whether the table knows of it.
     is_listed: bool,
@@ -29,11 +31,13 @@ impl<F, H> Place<F, H> {
         stripes: Arc<FlightStripes<F, H>>,
         key: CacheKey,
         precedence: Precedence,
+        client: Option<ClientId>,
     ) -> Self {
+        let number = next_id();
         Self {
             stripes,
             key,
-            member: next_id(),
+            member: Member { number, client },
             precedence,
             is_listed: false,
         }
@@ -106,7 +110,7 @@ impl<F, H> Place<F, H> {
     /// Forgets the place, which a flight has now.
     pub(in crate::flight) fn pass_on(&mut self) -> u64 {
         self.is_listed = false;
-        self.member
+        self.member.number
     }
 }
 

@@ -1,7 +1,9 @@
 //! Tests of the table: leaders, followers, waiting calls, and entries left behind. Those of paced
 //! calls are in `places`.
 
+mod clients;
 mod places;
+mod rivals;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -42,6 +44,7 @@ fn rules(seconds: u64) -> JoinRules {
         takeover_timeout: Duration::from_secs(10),
         fill_timeout: Duration::from_secs(30),
         only_answered: false,
+        client: None,
     }
 }
 
@@ -81,7 +84,9 @@ fn refresh_rules(seconds: u64) -> RefreshRules {
         own: Some(Refreshing {
             request: 0,
             cost: Duration::ZERO,
+            is_working: false,
         }),
+        have_hung: false,
     }
 }
 
@@ -441,25 +446,25 @@ fn a_flight_is_closed_unfollowed_only_where_no_request_waits() {
     let followed = lead(&flights, 1, 0);
     // One that has left may have been replaced by one that waits.
     drop(follow(&flights));
-    assert!(!followed.close_unfollowed(&key()));
+    assert!(!followed.close_unfollowed(&key(), Duration::ZERO));
     assert_eq!(flights.len(), 1);
     drop(followed);
     let paced = lead(&flights, 1, 0);
     for paced_key in [key(), CacheKey::for_path("/a").with_variant(7)] {
-        let mut place = flights.place(paced_key, Precedence::ForAll);
+        let mut place = flights.place(paced_key, Precedence::ForAll, None);
         let limit = PlaceLimit {
             at_first: 1,
             doubling_time: Duration::from_secs(10),
         };
         let mut cx = Context::from_waker(Waker::noop());
         assert!(place.poll(limit, at(0), &mut cx).is_ready());
-        assert!(!paced.close_unfollowed(&paced_key));
+        assert!(!paced.close_unfollowed(&paced_key, Duration::ZERO));
         assert_eq!(flights.len(), 1);
     }
     drop(paced);
     let alone = lead(&flights, 1, 0);
     let before = flights.completed_fills(&key());
-    assert!(alone.close_unfollowed(&key()));
+    assert!(alone.close_unfollowed(&key(), Duration::ZERO));
     let after = flights.completed_fills(&key());
     assert_eq!(
         (flights.len(), after),

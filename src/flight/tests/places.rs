@@ -38,7 +38,7 @@ fn ask(place: &mut Place<u64, ()>) -> Poll<bool> {
 /// Places of the key that have been asked for, the first two of which are granted.
 fn places(flights: &Table, precedences: &[Precedence]) -> Vec<Place<u64, ()>> {
     let asked = precedences.iter().enumerate().map(|(index, precedence)| {
-        let mut place = flights.place(key(), *precedence);
+        let mut place = flights.place(key(), *precedence, None);
         let is_granted = ask(&mut place).is_ready();
         assert_eq!(is_granted, index < 2);
         place
@@ -180,7 +180,7 @@ fn a_response_ends_the_waiting_and_is_found_behind_later_flights() {
     assert_eq!(ask(&mut places[3]), Poll::Ready(false));
     let outcome = Stepped::new(follow(&flights).wait()).poll();
     assert!(matches!(outcome, Some((FlightOutcome::Shared(_), _))));
-    earlier.close_whole();
+    earlier.close_whole(None);
     let next = enter_in(&flights, None);
     assert!(
         matches!(next, Entered::Follower(_)),
@@ -217,7 +217,7 @@ fn a_few_look_at_a_response_before_the_others_stop_waiting() {
         leader.publish(FlightOutcome::Shared(Arc::new(())));
         match found {
             Found::Torn => leader.close(),
-            Found::Whole => leader.close_whole(),
+            Found::Whole => leader.close_whole(None),
             Found::OfUse => flights.end_pacing(&key()),
             Found::OfNoUse => flights.let_another_look(&key()),
         }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Uri, request, uri};
+use http::{HeaderMap, HeaderValue, Uri, request, uri};
 
 use self::cookies::join_cookies;
 use super::authority::{Authority, HostLines, InvalidAuthority, authority_of, normalize_authority};
@@ -35,6 +35,15 @@ pub(crate) fn canonicalize(
 ) -> Result<(), InvalidAuthority> {
     set_canonical_authority(request)?;
     let headers = &mut request.headers;
+    if headers.keys().any(hop_by_hop::is_of_connection) {
+        remove_connection_fields(headers, keeps_upgrade);
+    }
+    join_cookies(headers);
+    Ok(())
+}
+
+/// Removes the fields of the connection, but for those that concern the next one, too.
+fn remove_connection_fields(headers: &mut HeaderMap, keeps_upgrade: bool) {
     // `Connection` may name it.
     let host = headers.get(HOST).cloned();
     let accepts_trailers = fields::list(headers, &TE).any(is_trailers);
@@ -54,8 +63,6 @@ pub(crate) fn canonicalize(
     if let Some(host) = host {
         headers.insert(HOST, host);
     }
-    join_cookies(headers);
-    Ok(())
 }
 
 /// Spells the target and `Host` as a target in origin form needs it, where port 80 is the default

@@ -38,19 +38,14 @@ impl KeyParts<'_> {
 
     /// Returns whether `identity` is the full key of these parts. Allocates nothing.
     pub(crate) fn matches(&self, scope: &str, identity: &[u8]) -> bool {
-        let mut rest = identity;
-        let mut is_next = |part: Option<&str>| match (take_part(&mut rest), part) {
-            (Some(Some(stored)), Some(part)) => {
-                // Most scopes are empty.
-                stored.len() == part.len() && (part.is_empty() || *stored == *part.as_bytes())
-            }
-            (Some(None), None) => true,
-            _ => false,
-        };
         let [scope, authority, path, scheme, query] = self.all(scope);
         // In this order, written out: every hit comes here.
-        let is_same = is_next(scope) && is_next(authority) && is_next(path);
-        is_same && is_next(scheme) && is_next(query) && rest.is_empty()
+        let behind = strip_part(identity, scope)
+            .and_then(|rest| strip_part(rest, authority))
+            .and_then(|rest| strip_part(rest, path))
+            .and_then(|rest| strip_part(rest, scheme))
+            .and_then(|rest| strip_part(rest, query));
+        behind.is_some_and(<[u8]>::is_empty)
     }
 
     /// Returns all parts in their order.
@@ -103,8 +98,29 @@ fn put<'b>(to: &'b mut [u8], bytes: &[u8]) -> &'b mut [u8] {
     behind
 }
 
-/// Takes a part off the front; `Some(None)` if it is absent, `None` if the bytes are malformed.
+/// Returns the bytes behind this part; `None` if they begin with another one.
 #[inline]
+fn strip_part<'b>(bytes: &'b [u8], part: Option<&str>) -> Option<&'b [u8]> {
+    let (&first, behind) = bytes.split_first()?;
+    let Some(part) = part else {
+        return (first == ABSENT).then_some(behind);
+    };
+    if first > SHORT || usize::from(first) != part.len() {
+        return strip_long_part(bytes, part);
+    }
+    let (stored, rest) = behind.split_at_checked(part.len())?;
+    // Most scopes are empty.
+    (part.is_empty() || *stored == *part.as_bytes()).then_some(rest)
+}
+
+/// Does what [`strip_part`] does for a part that may be long.
+#[cold]
+fn strip_long_part<'b>(mut bytes: &'b [u8], part: &str) -> Option<&'b [u8]> {
+    let stored = take_part(&mut bytes)??;
+    (*stored == *part.as_bytes()).then_some(bytes)
+}
+
+/// Takes a part off the front; `Some(None)` if it is absent, `None` if the bytes are malformed.
 fn take_part<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
     let (&first, mut rest) = bytes.split_first()?;
     let mut length = usize::from(first);

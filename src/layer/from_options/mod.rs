@@ -76,7 +76,11 @@ impl<B: Backend> CacheLayer<B> {
         set!(layer, options: max_waiting_fills, stale_while_revalidate, stale_if_error);
         set!(layer, options: stale_if_unreachable, stale_despite_s_maxage, revalidation_window);
         set!(layer, options: failure_backoff, cache_status, log_query, max_private_entries);
-        set!(layer, options: cache_queries);
+        set!(layer, options: cache_queries, max_refreshes);
+        #[cfg(feature = "compress")]
+        {
+            set!(layer, options: compress, min_compressed_body, max_compressed_body);
+        }
         layer.with_checked(options)
     }
 

@@ -4,24 +4,26 @@
 //! that begins many ends its own. [`BoundedWaits::try_begin`] refuses a wait instead, unless
 //! another client has more.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Whose wait it is: the client's IP address, or its IPv6 network of 64 bits. `None` if it is not
-/// known.
+use crate::shares::Shares;
+
+/// Whose wait it is: the client's [network](crate::proxy::Peer::network). `None` if it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::proxy) struct ClientNetwork(Option<IpAddr>);
 
 impl ClientNetwork {
-    pub(in crate::proxy) fn new(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            // A client has 2^64 addresses of IPv6.
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address => address,
-        }))
+    pub(in crate::proxy) fn new(network: Option<IpAddr>) -> Self {
+        Self(network)
+    }
+
+    /// It, if it is known.
+    pub(in crate::proxy) fn known(self) -> Option<IpAddr> {
+        self.0
     }
 }
 
@@ -33,7 +35,7 @@ pub(in crate::proxy) struct BoundedWaits(Arc<Mutex<Waits>>);
 struct Waits {
     /// All waits, in the order of their beginning.
     all: BTreeMap<u64, (ClientNetwork, CancellationToken)>,
-    of_client: HashMap<ClientNetwork, usize>,
+    of_clients: Shares<ClientNetwork>,
     next: u64,
     /// The waits that later ones have ended.
     ended: u64,
@@ -42,27 +44,21 @@ struct Waits {
 impl Waits {
     fn remove(&mut self, number: u64) -> Option<CancellationToken> {
         let (client, ended) = self.all.remove(&number)?;
-        if let Some(count) = self.of_client.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_client.remove(&client);
-            }
-        }
+        self.of_clients.remove(Some(client));
         Some(ended)
     }
 
     /// Whether another client has more waits than this one would with one more.
     fn has_fewer(&self, client: ClientNetwork) -> bool {
-        let own = self.of_client.get(&client).copied().unwrap_or(0);
-        self.of_client.values().any(|other| *other > own + 1)
+        self.of_clients.most() > self.of_clients.held_by(Some(client)) + 1
     }
 
     /// The wait that one more ends.
     fn to_end(&self) -> Option<u64> {
-        let most = self.of_client.values().max()?;
-        let of_most = |client: &ClientNetwork| self.of_client.get(client) == Some(most);
+        let most = self.of_clients.most();
         let mut waits = self.all.iter();
-        let first = waits.find(|(_, (client, _))| of_most(client))?;
+        let first =
+            waits.find(|(_, (client, _))| self.of_clients.held_by(Some(*client)) == most)?;
         Some(*first.0)
     }
 }
@@ -95,7 +91,7 @@ impl BoundedWaits {
         let number = waits.next;
         waits.next += 1;
         waits.all.insert(number, (client, ended.clone()));
-        *waits.of_client.entry(client).or_default() += 1;
+        waits.of_clients.add(Some(client));
         let mut too_many = Vec::new();
         while waits.all.len() > max {
             let Some(number) = waits.to_end() else {
@@ -191,13 +187,5 @@ mod tests {
         first.pop();
         assert!(begin(1).is_some());
         assert!(BoundedWaits::default().try_begin(0, client(1)).is_none());
-    }
-
-    #[test]
-    fn a_client_has_many_addresses_of_one_ipv6_network() {
-        let network = |text: &str| ClientNetwork::new(Some(text.parse().expect("an address")));
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
     }
 }

@@ -14,4 +14,5 @@ pub(super) mod response;
 mod response_progress;
 mod stall_watch;
 pub(super) mod timers;
+mod trailers;
 pub(super) mod upload;

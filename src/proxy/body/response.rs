@@ -16,9 +16,10 @@ use super::places::ResponsePlace;
 use super::response_progress::ResponseInProgress;
 use super::timers::idle_timer::{IdleTimer, StalledBody};
 use super::timers::reader_timer::{ReaderLimits, TimedReader};
+use super::trailers::clean_trailers;
 
 /// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
-/// frame by frame, trailers included.
+/// frame by frame, trailers included, but for fields that count only in a head.
 ///
 /// It ends with an error when the upstream closes the connection early, or pauses for longer than
 /// [`idle_timeout`](crate::proxy::ReverseProxy::idle_timeout) while the body is being read, or when
@@ -30,9 +31,10 @@ pub struct ProxyBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Upstream(TimedReader<UpstreamBody>),
-    /// A body of the proxy's own, until it has been read.
-    Text(Option<Bytes>),
+    // Boxed: layers outside move each response several times.
+    Upstream(Box<TimedReader<UpstreamBody>>),
+    /// A body of the proxy's own, or one of the upstream that is all here, until it has been read.
+    Whole(Option<Bytes>),
 }
 
 /// The state of the exchange that lasts as long as its response.
@@ -78,8 +80,11 @@ impl Body for UpstreamBody {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, cause);
                 Poll::Ready(Some(Err(error.into())))
             }
-            Poll::Ready(frame) => {
+            Poll::Ready(mut frame) => {
                 self.idle.stop();
+                if let Some(Ok(frame)) = &mut frame {
+                    clean_trailers(frame);
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => self
@@ -112,16 +117,20 @@ impl ProxyBody {
             idle: IdleTimer::new(idle_timeout),
             exchange,
         };
-        Self(Kind::Upstream(
-            TimedReader::begin(body, place, reader).await,
-        ))
+        // The upload of a request goes on until the body of its response is dropped.
+        let may_go = |body: &UpstreamBody| body.exchange.in_progress.is_none();
+        let reader = TimedReader::begin(body, place, reader).await;
+        Self(match reader.into_whole(may_go) {
+            Ok(whole) => Kind::Whole(whole),
+            Err(reader) => Kind::Upstream(Box::new(reader)),
+        })
     }
 }
 
 /// A body that is complete already, for responses that do not come from an upstream.
 impl From<Bytes> for ProxyBody {
     fn from(content: Bytes) -> Self {
-        Self(Kind::Text(
+        Self(Kind::Whole(
             Some(content).filter(|content| !content.is_empty()),
         ))
     }
@@ -136,22 +145,22 @@ impl Body for ProxyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
-            Kind::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Kind::Upstream(body) => Pin::new(&mut **body).poll_frame(cx),
+            Kind::Whole(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Upstream(body) => body.is_end_stream(),
-            Kind::Text(text) => text.is_none(),
+            Kind::Whole(data) => data.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Upstream(body) => body.size_hint(),
-            Kind::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Whole(data) => SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The progress of the upstream's response to a request with content.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -24,7 +23,7 @@ pub(in crate::proxy) struct ResponseProgress(Arc<Stages>);
 struct Stages {
     stage: watch::Sender<Stage>,
     /// Whether the upstream was sent all of the request's content.
-    is_content_sent: AtomicBool,
+    is_content_sent: watch::Sender<bool>,
 }
 
 impl ResponseProgress {
@@ -32,13 +31,20 @@ impl ResponseProgress {
     pub(super) fn awaited() -> Self {
         Self(Arc::new(Stages {
             stage: watch::Sender::new(Stage::Awaited),
-            is_content_sent: AtomicBool::new(false),
+            is_content_sent: watch::Sender::new(false),
         }))
     }
 
     /// Records that the request's content is whole.
     pub(super) fn content_sent(&self) {
-        self.0.is_content_sent.store(true, Ordering::Relaxed);
+        self.0.is_content_sent.send_replace(true);
+    }
+
+    /// Waits until the request's content is whole.
+    pub(super) async fn wait_for_content(&self) {
+        let mut is_sent = self.0.is_content_sent.subscribe();
+        // The sender lives as long as `self`.
+        let _ = is_sent.wait_for(|is_sent| *is_sent).await;
     }
 
     /// Records that the head has arrived.
@@ -81,7 +87,7 @@ pub(in crate::proxy) struct ResponseInProgress(ResponseProgress);
 impl ResponseInProgress {
     /// Whether the upstream was sent all of the request's content.
     pub(super) fn is_content_sent(&self) -> bool {
-        self.0.0.is_content_sent.load(Ordering::Relaxed)
+        *self.0.0.is_content_sent.borrow()
     }
 }
 

@@ -20,6 +20,7 @@ type PlaceWait = Pin<Box<dyn Future<Output = Result<(), ProxyErrorKind>> + Send>
 /// content is whole.
 pub(super) struct StallWatch {
     place: ClientPlace,
+    lowest: LowestRate,
     pace: ClientPace,
     timer: Option<Pin<Box<Sleep>>>,
     /// Resolves when others end the request, while that has no place.
@@ -31,11 +32,37 @@ impl StallWatch {
     pub(super) fn new(place: ClientPlace, lowest: LowestRate) -> Self {
         Self {
             place,
+            lowest,
             pace: ClientPace::new(lowest),
             timer: None,
             ended: None,
             place_wait: None,
         }
+    }
+
+    /// So much content has arrived before the request has a place.
+    pub(super) fn collected(&mut self, length: usize) {
+        self.pace.end_wait();
+        self.pace.moved(length);
+    }
+
+    /// No content is there, and the request has no place yet; ready if the client is too slow.
+    pub(super) fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.pace.begin_wait();
+        loop {
+            let (verdict, next) = self.pace.check();
+            if verdict == Verdict::TooSlow {
+                self.place.count_too_slow();
+                return Poll::Ready(());
+            }
+            ready!(poll_until(&mut self.timer, next, cx));
+        }
+    }
+
+    /// The request is about to have a place: what follows counts anew.
+    pub(super) fn restart(&mut self) {
+        self.pace = ClientPace::new(self.lowest);
+        self.timer = None;
     }
 
     /// So much content has arrived.

@@ -65,7 +65,7 @@ pub type CanonicalBody<B> = Either<B, RequestContent>;
 /// So the cache makes keys and variants from the request that the upstream gets: a response that
 /// depends on `X-Forwarded-Proto`, for example, is stored correctly if its `Vary` says so. Its body
 /// is a [`CanonicalBody`], so that the cache can repeat requests from a hyper server. A
-/// request that the proxy does not forward is answered here: 400, 501 or 204, see [the
+/// request that the proxy does not forward is answered here: 400, 431, 501 or 204, see [the
 /// module](crate::proxy#failures).
 #[derive(Clone)]
 pub struct CanonicalRequestLayer {

@@ -20,6 +20,7 @@ use self::forwarded_fields::{Forwarding, Peer, add_forwarded, remove_claims};
 use self::validate_request::{RejectedRequest, validate};
 use super::field_value::DEFAULT_NAME;
 use super::headers::Via;
+use super::upstream::options::DEFAULT_MAX_FIELDS;
 use super::websocket;
 
 /// Marks a request that is in canonical form, so that it is not changed again.
@@ -35,6 +36,10 @@ pub(super) struct RequestRules {
     pub(super) response_via: Via,
     pub(super) forwarding: Forwarding,
     pub(super) trust_forwarded: bool,
+    /// Whether there are WebSockets.
+    pub(super) has_tunnels: bool,
+    /// The largest number of fields of a request, whatever its version.
+    pub(super) max_fields: usize,
     /// Tells this proxy from others of the same name in `Via`.
     instance: String,
 }
@@ -52,6 +57,8 @@ impl Default for RequestRules {
             response_via: Via::new(DEFAULT_NAME),
             forwarding: Forwarding::default(),
             trust_forwarded: false,
+            has_tunnels: true,
+            max_fields: DEFAULT_MAX_FIELDS,
             instance,
         }
     }
@@ -68,15 +75,13 @@ impl RequestRules {
     /// Whether a request has passed this proxy before (RFC 9110 §7.6.3).
     fn is_loop(&self, headers: &HeaderMap) -> bool {
         let mut passes = 0;
-        let mut members = fields::list(headers, &VIA);
-        headers.contains_key(VIA)
-            && members.any(|member| {
-                let mut words = member.split(u8::is_ascii_whitespace);
-                let is_ours = words.nth(1) == Some(self.via_name.as_bytes());
-                passes += usize::from(is_ours);
-                let is_same = is_ours && words.next() == Some(self.instance.as_bytes());
-                is_same || passes > MAX_PASSES
-            })
+        fields::list(headers, &VIA).any(|member| {
+            let mut words = member.split(u8::is_ascii_whitespace);
+            let is_ours = words.nth(1) == Some(self.via_name.as_bytes());
+            passes += usize::from(is_ours);
+            let is_same = is_ours && words.next() == Some(self.instance.as_bytes());
+            is_same || passes > MAX_PASSES
+        })
     }
 
     /// Puts a request into canonical form, unless it is in it already. An error says why the
@@ -89,9 +94,9 @@ impl RequestRules {
             return Ok(request);
         }
         let has_content = !request.body().is_end_stream();
-        let keeps_upgrade = websocket::is_requested(&request);
+        let keeps_upgrade = self.has_tunnels && websocket::is_requested(&request);
         let (mut head, body) = request.into_parts();
-        validate(&mut head)?;
+        validate(&mut head, self.max_fields)?;
         if self.is_loop(&head.headers) {
             return Err(RejectedRequest::Loop);
         }

@@ -49,7 +49,7 @@ impl UpstreamClient {
     }
 
     /// Sends a request in origin form to a host, and waits for the response's head until `clock` has
-    /// run for `head_timeout`. One that was `lost` with its connection gets a new one: others in the
+    /// run for `head_timeout`. A request without content needs none. One that was `lost` with its connection gets a new one: others in the
     /// pool may be closed, too.
     ///
     /// The time for connecting does not count: the connector has its own timeout. Cancelling the
@@ -57,9 +57,9 @@ impl UpstreamClient {
     pub(in crate::proxy) async fn send(
         &self,
         host: &Authority,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         lost: Repeatable,
-        clock: &HeadClock,
+        clock: Option<&HeadClock>,
         head_timeout: Duration,
     ) -> Result<Response<UpstreamContent>, FailedSend> {
         let needs_new = lost == Repeatable::Idempotent;
@@ -69,7 +69,10 @@ impl UpstreamClient {
         };
         match &*self.0 {
             Version::Http1(client) => client.send(host, request, needs_new, wait).await,
-            Version::Http2(client) => client.send(host, request, needs_new, wait).await,
+            Version::Http2(client) => {
+                // Boxed: its future is much larger than that of the other.
+                Box::pin(client.send(host, *request, needs_new, wait)).await
+            }
         }
     }
 }

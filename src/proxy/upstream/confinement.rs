@@ -21,9 +21,17 @@ pub(super) fn is_plain(path: &str) -> bool {
     })
 }
 
+/// Whether a reading of a path has the parameters of its segments, `;` and what is behind it. Some
+/// servers drop them, also before they choose what serves the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameters {
+    Kept,
+    Dropped,
+}
+
 /// The widest reading of a path: as some server might resolve it.
-pub(super) fn widest_reading(path: &str) -> String {
-    let mut segments: Vec<Cow<'_, str>> = Vec::new();
+pub(super) fn widest_reading(path: &str, parameters: Parameters) -> String {
+    let mut segments: Vec<&str> = Vec::new();
     let decoded = decode_separators(path);
     for segment in decoded.split(['/', '\\']) {
         match dots(segment) {
@@ -31,7 +39,8 @@ pub(super) fn widest_reading(path: &str) -> String {
             Some(_) => {
                 segments.pop();
             }
-            None => segments.push(Cow::Borrowed(segment)),
+            None if parameters == Parameters::Kept => segments.push(segment),
+            None => segments.push(without_parameters(segment)),
         }
     }
     format!("/{}", segments.join("/"))
@@ -53,9 +62,13 @@ pub(super) fn may_leave_root(path: &str) -> bool {
 
 /// The number of dots of an empty or a dot segment, whatever its parameters; `None` of any other.
 fn dots(segment: &str) -> Option<usize> {
-    let name = segment.split(';').next().unwrap_or_default();
+    let name = without_parameters(segment);
     let is_dots = name.len() <= 2 && name.bytes().all(|byte| byte == b'.');
     is_dots.then_some(name.len())
+}
+
+fn without_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
 }
 
 /// Decodes dots and separators, and nothing else.
@@ -75,8 +88,24 @@ fn decode_separators(path: &str) -> Cow<'_, str> {
 pub(super) fn routed_path(path: &str) -> Cow<'_, str> {
     match is_plain(path) {
         true => Cow::Borrowed(path),
-        false => normal_path(path),
+        false => with_unencoded_marks(normal_path(path)),
     }
+}
+
+/// Decodes the characters that a path should not have unencoded, but may have: clients differ, and
+/// [`is_plain`] does not look for them.
+fn with_unencoded_marks(path: Cow<'_, str>) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return path;
+    }
+    let mut decoded = path.into_owned();
+    for mark in ['"', '<', '>', '[', ']', '^', '`', '{', '|', '}'] {
+        decoded = decoded.replace(
+            &format!("%{:02X}", u32::from(mark)),
+            mark.encode_utf8(&mut [0]),
+        );
+    }
+    Cow::Owned(decoded)
 }
 
 #[cfg(test)]
@@ -112,17 +141,34 @@ mod tests {
 
     #[test]
     fn a_path_is_read_as_widely_as_any_server_does() {
-        for (path, expected) in [
-            ("/a/b", "/a/b"),
-            ("//a//b/", "/a/b"),
-            ("/a/%2e%2e/b", "/b"),
-            ("/a/..%2fb", "/b"),
-            ("/a/..;p/b", "/b"),
-            ("/a\\..\\b", "/b"),
-            ("/a;p/b", "/a;p/b"),
-            ("/", "/"),
+        for (path, kept, dropped) in [
+            ("/a/b", "/a/b", "/a/b"),
+            ("//a//b/", "/a/b", "/a/b"),
+            ("/a/%2e%2e/b", "/b", "/b"),
+            ("/a/..%2fb", "/b", "/b"),
+            ("/a/..;p/b", "/b", "/b"),
+            ("/a\\..\\b", "/b", "/b"),
+            ("/a;p/b;/;/c%3bq", "/a;p/b;/c;q", "/a/b/c"),
+            ("/a;p%2fb", "/a;p/b", "/a/b"),
+            ("/", "/", "/"),
         ] {
-            assert_eq!(widest_reading(path), expected, "{path}");
+            assert_eq!(widest_reading(path, Parameters::Kept), kept, "{path}");
+            assert_eq!(widest_reading(path, Parameters::Dropped), dropped, "{path}");
+        }
+    }
+
+    /// RFC 3986 §2.4: no client need encode them, and any may.
+    #[test]
+    fn an_upstream_is_chosen_by_characters_in_whatever_encoding() {
+        for (path, expected) in [
+            ("/{a}", "/{a}"),
+            ("/%7ba%7D", "/{a}"),
+            ("/{a%7D/%62", "/{a}/b"),
+            ("/%5Ba|b%7c%5E%22", "/[a|b|^\""),
+            ("/%2525", "/%2525"),
+            ("/a%3Ab%2f", "/a:b%2F"),
+        ] {
+            assert_eq!(routed_path(path), expected, "{path}");
         }
     }
 

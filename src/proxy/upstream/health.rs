@@ -13,7 +13,6 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::proxy::body::timers::head_clock::HeadClock;
 use crate::proxy::body::upload::empty;
 use crate::proxy::config_error::{InvalidProxyOption, or_panic};
 
@@ -142,10 +141,13 @@ async fn is_healthy(server: &UpstreamServer, check: &HealthCheck) -> bool {
     let Ok(request) = request.body(empty()) else {
         return false;
     };
-    let clock = HeadClock::started();
-    let sent = server
-        .client
-        .send(host, request, Repeatable::None, &clock, check.timeout);
+    let sent = server.client.send(
+        host,
+        Box::new(request),
+        Repeatable::None,
+        None,
+        check.timeout,
+    );
     let Ok(response) = sent.await else {
         return false;
     };

@@ -6,11 +6,15 @@ use http::Uri;
 use http::uri::Scheme;
 
 use crate::proxy::body::pace::LowestRate;
+use crate::proxy::body::timers::reader_timer::ReaderLimits;
 
 use super::addresses::Resolver;
 
 /// The longest time that an option can have: an `Instant` much later than now may not exist.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The default of the largest number of header fields, of requests and responses.
+pub(in crate::proxy) const DEFAULT_MAX_FIELDS: usize = 100;
 
 /// The options of connections and exchanges; the fields are documented with the options of
 /// [`ReverseProxy`](crate::proxy::ReverseProxy) of these names.
@@ -24,6 +28,8 @@ pub(in crate::proxy) struct ClientOptions {
     pub(in crate::proxy) min_upload_rate: u64,
     pub(in crate::proxy) min_download_rate: u64,
     pub(in crate::proxy) rate_window: Duration,
+    /// In bytes.
+    pub(in crate::proxy) max_buffered_upload: u64,
     pub(in crate::proxy) max_idle_connections: usize,
     pub(in crate::proxy) pool_idle_timeout: Duration,
     pub(in crate::proxy) max_connection_age: Duration,
@@ -49,11 +55,12 @@ impl Default for ClientOptions {
             min_upload_rate: LowestRate::DEFAULT.rate,
             min_download_rate: LowestRate::DEFAULT.rate,
             rate_window: LowestRate::DEFAULT.window,
+            max_buffered_upload: 64 * 1024,
             max_idle_connections: 128,
             pool_idle_timeout: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(60),
             max_head: 64 * 1024,
-            max_head_fields: 100,
+            max_head_fields: DEFAULT_MAX_FIELDS,
             http2_only: false,
             negotiate_http2: false,
             resolver: Resolver::default(),
@@ -65,6 +72,12 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
+    /// The largest number of header fields, if it is not hyper's own: to set that, too, makes it
+    /// prepare memory for each head.
+    pub(super) fn other_max_head_fields(&self) -> Option<usize> {
+        Some(self.max_head_fields).filter(|max| *max != DEFAULT_MAX_FIELDS)
+    }
+
     /// Shortens times beyond [`MAX_TIME`].
     pub(in crate::proxy) fn limit_times(&mut self) {
         for time in [
@@ -88,11 +101,14 @@ impl ClientOptions {
         }
     }
 
-    /// The lowest rate at which clients may read responses.
-    pub(in crate::proxy) fn lowest_download_rate(&self) -> LowestRate {
-        LowestRate {
-            rate: self.min_download_rate,
-            window: self.rate_window,
+    /// The limits of clients that read responses.
+    pub(in crate::proxy) fn reader_limits(&self) -> ReaderLimits {
+        ReaderLimits {
+            timeout: self.reader_timeout,
+            lowest_rate: LowestRate {
+                rate: self.min_download_rate,
+                window: self.rate_window,
+            },
         }
     }
 

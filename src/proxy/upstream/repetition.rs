@@ -10,7 +10,7 @@ use hyper_util::client::legacy;
 use crate::error::BoxError;
 use crate::proxy::body::in_flight::connection_use::ConnectionUse;
 use crate::proxy::body::replay::ReplayableContent;
-use crate::proxy::body::upload::RequestBody;
+use crate::proxy::body::upload::{RequestBody, empty};
 use crate::proxy::error::{ProxyError, find_cause};
 use crate::semantics::invalidation::is_safe;
 
@@ -110,27 +110,23 @@ pub(in crate::proxy) struct KeptRequest {
 impl KeptRequest {
     /// Keeps a copy of a request. Content is recorded only up to a limit: see
     /// [`ReplayableContent`].
-    pub(in crate::proxy) fn new(
-        request: Request<RequestBody>,
-        has_content: bool,
-    ) -> (Request<RequestBody>, Self) {
-        let (mut head, mut body) = request.into_parts();
+    pub(in crate::proxy) fn new(request: &mut Request<RequestBody>, has_content: bool) -> Self {
         let mut content = None;
         if has_content {
-            let replayable = ReplayableContent::new(body);
-            body = replayable.start();
+            let body = request.body_mut();
+            let replayable = ReplayableContent::new(std::mem::replace(body, empty()));
+            *body = replayable.start();
             content = Some(replayable);
         } else {
-            head.extensions = Extensions::new();
+            *request.extensions_mut() = Extensions::new();
         }
-        let kept = Self {
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            headers: head.headers.clone(),
-            extensions: head.extensions.clone(),
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
             content,
-        };
-        (Request::from_parts(head, body), kept)
+        }
     }
 
     /// Makes the request once more, if it may be sent again after such a failure.
@@ -145,7 +141,7 @@ impl KeptRequest {
         }
         let body = match &self.content {
             Some(content) => content.restart()?,
-            None => crate::proxy::body::upload::empty(),
+            None => empty(),
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();

@@ -12,7 +12,7 @@ use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
 
-use super::confinement::{is_plain, may_leave_root, routed_path, widest_reading};
+use super::confinement::{Parameters, is_plain, may_leave_root, routed_path, widest_reading};
 use super::options::ClientOptions;
 use super::server::{ChosenServer, MAX_SERVERS, Servers, TriedServers, UpstreamServer};
 
@@ -76,23 +76,32 @@ impl UpstreamRoutes {
         }
     }
 
-    /// Routes a prefix to another upstream; replaces the route of an equal prefix.
+    /// Routes a prefix to another upstream.
     pub(in crate::proxy) fn add(&mut self, prefix: &str, url: &str) -> Result<(), InvalidUpstream> {
         if !prefix.starts_with('/') {
             let problem = UpstreamProblem::RelativePrefix;
             return Err(InvalidUpstream::new(prefix, problem));
         }
-        let prefix = routed_path(prefix).trim_end_matches('/').to_owned();
         let upstream = Upstream::parse(url)?;
-        if prefix.is_empty() {
-            self.default = upstream;
-            return Ok(());
+        let normal = routed_path(prefix).trim_end_matches('/').to_owned();
+        let invalid = |problem| Err(InvalidUpstream::new(prefix, problem));
+        if normal.is_empty() {
+            return invalid(UpstreamProblem::RootPrefix);
         }
-        self.by_prefix.retain(|(other, _)| *other != prefix);
-        self.by_prefix.push((prefix, upstream));
+        if self.by_prefix.iter().any(|(other, _)| *other == normal) {
+            return invalid(UpstreamProblem::RepeatedPrefix);
+        }
+        self.by_prefix.push((normal, upstream));
         self.by_prefix
             .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Ok(())
+        let is_in_no_path = |byte: u8| matches!(byte, b'?' | b'#') || !byte.is_ascii_graphic();
+        let is_possible = !prefix
+            .bytes()
+            .any(|byte| byte.is_ascii() && is_in_no_path(byte));
+        match is_possible && self.is_confined(prefix) {
+            true => Ok(()),
+            false => invalid(UpstreamProblem::ImpossiblePrefix),
+        }
     }
 
     /// All upstreams.
@@ -115,31 +124,47 @@ impl UpstreamRoutes {
         if is_plain(path) || (self.by_prefix.is_empty() && self.default.base_path.is_empty()) {
             return true;
         }
-        let upstream = self.upstream_of(path);
-        std::ptr::eq(upstream, self.upstream_of(&widest_reading(path)))
+        let route = self.route_of(path);
+        let upstream = route.map_or(&self.default, |(_, upstream)| upstream);
+        let is_of_upstream = |parameters| {
+            let reading = widest_reading(path, parameters);
+            std::ptr::eq(upstream, self.upstream_of(&reading))
+        };
+        // The server of a prefix with parameters does not drop them.
+        let keeps_parameters = route.is_some_and(|(prefix, _)| prefix.contains(';'));
+        is_of_upstream(Parameters::Kept)
+            && (keeps_parameters || is_of_upstream(Parameters::Dropped))
             && (upstream.base_path.is_empty() || !may_leave_root(path))
     }
 
     /// The upstream that is responsible for a path, by its normal form.
     pub(super) fn upstream_of(&self, path: &str) -> &Upstream {
+        let route = self.route_of(path);
+        route.map_or(&self.default, |(_, upstream)| upstream)
+    }
+
+    /// The longest prefix of a path in normal form, and its upstream.
+    fn route_of(&self, path: &str) -> Option<&(String, Upstream)> {
         if self.by_prefix.is_empty() {
-            return &self.default;
+            return None;
         }
         let path = routed_path(path);
         let matches = |prefix: &str| {
             let rest = path.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let route = self.by_prefix.iter().find(|(prefix, _)| matches(prefix));
-        route.map_or(&self.default, |(_, upstream)| upstream)
+        self.by_prefix.iter().find(|(prefix, _)| matches(prefix))
     }
 
     /// Adds the host that its upstream would be told to a request that may name none, and does not
     /// (RFC 9112 §3.2).
     pub(in crate::proxy) fn add_missing_host<B>(&self, request: &mut Request<B>) {
+        if request.version() > Version::HTTP_10 {
+            return;
+        }
         let (uri, headers) = (request.uri(), request.headers());
         let names_host = headers.get_all(HOST).iter().any(|host| !host.is_empty());
-        if names_host || uri.authority().is_some() || request.version() > Version::HTTP_10 {
+        if names_host || uri.authority().is_some() {
             return;
         }
         let upstream = self.upstream_of(uri.path());
@@ -259,6 +284,15 @@ fn split_urls(urls: &str) -> impl Iterator<Item = &str> {
 /// end.
 fn parse_url(url: &str) -> Result<(Scheme, Authority, String), InvalidUpstream> {
     let invalid = |problem| InvalidUpstream::new(url, problem);
+    let host = url.split_once("://").map_or(url, |(_, behind)| behind);
+    // A URI takes it for a part of the name.
+    if host
+        .split('/')
+        .next()
+        .is_some_and(|host| host.contains(','))
+    {
+        return Err(invalid(UpstreamProblem::SeveralHosts));
+    }
     let uri: Uri = url.parse().map_err(|_| invalid(UpstreamProblem::NotAUrl))?;
     // A URI of this type has none: it is dropped without a word.
     if url.contains('#') {

@@ -11,7 +11,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
@@ -28,6 +28,9 @@ const MAX_FAILURES: u32 = 3;
 /// How long a server is ejected at first, and at most.
 const EJECTED_FOR: Duration = Duration::from_secs(5);
 const MAX_EJECTED_FOR: Duration = Duration::from_secs(60);
+/// How long a failure to connect tells that a server is down. Any request to its upstream tries it
+/// again before.
+const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// The largest number of servers of one upstream.
 pub(super) const MAX_SERVERS: usize = 64;
@@ -40,14 +43,32 @@ pub(in crate::proxy) struct UpstreamServer {
     pending: RequestCount,
     /// Failures to connect since the last success.
     failures: AtomicU32,
-    /// When the next request may probe an ejected server.
-    probe_at: Mutex<Option<Instant>>,
+    attempts: Mutex<Attempts>,
     /// Whether a request probes the ejected server.
     is_probed: AtomicBool,
     /// Whether the server fails its [health checks](super::health).
     is_unhealthy: AtomicBool,
-    /// Whether there is another one to ask instead.
     has_others: bool,
+}
+
+/// When a server that cannot be connected to is tried.
+#[derive(Debug, Default)]
+struct Attempts {
+    /// When one failed last.
+    failed_at: Option<Instant>,
+    /// When the next request may probe an ejected server.
+    probe_at: Option<Instant>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Condition {
+    /// Nothing bad.
+    Up,
+    /// It fails its health checks, or could not be connected to a short while ago.
+    Down,
+    /// It could not be connected to, and was not tried again for long.
+    Unknown,
 }
 
 /// Whether a server may get a request.
@@ -75,7 +96,7 @@ impl UpstreamServer {
             client: UpstreamClient::new(&url, options),
             pending: RequestCount::default(),
             failures: AtomicU32::new(0),
-            probe_at: Mutex::new(None),
+            attempts: Mutex::default(),
             is_probed: AtomicBool::new(false),
             is_unhealthy: AtomicBool::new(false),
             has_others,
@@ -97,6 +118,11 @@ impl UpstreamServer {
         }
     }
 
+    /// Whether there is another server to ask instead.
+    pub(in crate::proxy) fn has_others(&self) -> bool {
+        self.has_others
+    }
+
     /// Records that a connection to the server was there.
     pub(in crate::proxy) fn connected(&self) {
         if self.failures.load(Ordering::Relaxed) == 0 {
@@ -109,10 +135,16 @@ impl UpstreamServer {
 
     /// Records that the server could not be connected to.
     pub(in crate::proxy) fn not_connected(&self) {
+        let now = Instant::now();
+        let mut attempts = self.attempts();
+        attempts.failed_at = Some(now);
         if !self.has_others {
+            // It is never ejected: no other one could be asked instead.
+            if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == MAX_FAILURES {
+                tracing::warn!(server = %self.authority, "upstream server cannot be connected to");
+            }
             return;
         }
-        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
         let is_ejected = self.failures.load(Ordering::Relaxed) >= MAX_FAILURES;
         if is_ejected && !self.is_probed.swap(false, Ordering::Relaxed) {
             // The request began before, or there was no other server.
@@ -124,12 +156,29 @@ impl UpstreamServer {
         }
         let doublings = (failures - MAX_FAILURES).min(8);
         let ejected_for = MAX_EJECTED_FOR.min(EJECTED_FOR * (1 << doublings));
-        *probe_at = Some(Instant::now() + ejected_for);
+        attempts.probe_at = Some(now + ejected_for);
         let server = &self.authority;
         match doublings {
             0 => tracing::warn!(%server, failures, ?ejected_for, "upstream server ejected"),
             _ => tracing::debug!(%server, failures, ?ejected_for, "upstream server stays ejected"),
         }
+    }
+
+    /// What is known of the server by its health checks, and by the last connections to it.
+    pub(in crate::proxy) fn condition(&self) -> Condition {
+        let is_unhealthy = self.is_unhealthy.load(Ordering::Relaxed);
+        if !is_unhealthy && self.failures.load(Ordering::Relaxed) < MAX_FAILURES {
+            return Condition::Up;
+        }
+        let failed_at = self.attempts().failed_at;
+        match is_unhealthy || failed_at.is_some_and(|at| at.elapsed() < KNOWN_FOR) {
+            true => Condition::Down,
+            false => Condition::Unknown,
+        }
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a request may be sent to the server. When an ejection ends, the first request that
@@ -142,12 +191,12 @@ impl UpstreamServer {
             return Availability::Available;
         }
         let now = Instant::now();
-        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match *probe_at {
+        let mut attempts = self.attempts();
+        match attempts.probe_at {
             Some(at) if at > now => Availability::Ejected,
             _ => {
                 // No other request probes meanwhile.
-                *probe_at = Some(now + MAX_EJECTED_FOR);
+                attempts.probe_at = Some(now + MAX_EJECTED_FOR);
                 self.is_probed.store(true, Ordering::Relaxed);
                 Availability::Probe
             }
@@ -328,12 +377,59 @@ mod tests {
         assert_eq!(choose(&servers).authority, "s0:80");
     }
 
-    /// Nothing is logged, nor remembered, of a server that is the only one.
+    /// That it is down is told to operators; requests go to it all the same.
     #[tokio::test(start_paused = true)]
     async fn a_single_server_is_never_ejected() {
         let servers = servers(1);
-        (0..10).for_each(|_| servers.servers[0].not_connected());
-        assert_eq!(servers.servers[0].failures.load(Ordering::Relaxed), 0);
+        let server = &servers.servers[0];
+        for number in 1..10 {
+            server.not_connected();
+            let is_down = server.condition() == Condition::Down;
+            assert_eq!(is_down, number >= MAX_FAILURES);
+            assert!(choose(&servers).in_flight.is_none());
+        }
+        assert!(server.attempts().probe_at.is_none());
+        server.connected();
+        assert_eq!(server.condition(), Condition::Up);
+    }
+
+    /// Once its ejection is over, only a request can tell. It is neither said to be down for ever,
+    /// nor to be up; a health check knows at any time.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_nobody_asks_again_is_unknown_after_a_while() {
+        for count in [1, 2] {
+            let servers = servers(count);
+            let server = &servers.servers[0];
+            (0..MAX_FAILURES).for_each(|_| server.not_connected());
+            tokio::time::advance(KNOWN_FOR - Duration::from_secs(1)).await;
+            assert_eq!(server.condition(), Condition::Down, "{count}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(server.condition(), Condition::Unknown, "{count}");
+            // Requests go on to probe it, and fail.
+            assert!(servers.choose(&mut TriedServers::default()).is_some());
+            server.not_connected();
+            assert_eq!(server.condition(), Condition::Down, "{count}");
+            tokio::time::advance(KNOWN_FOR).await;
+            server.set_healthy(false);
+            assert_eq!(server.condition(), Condition::Down, "{count}");
+            server.set_healthy(true);
+            assert_eq!(server.condition(), Condition::Up, "{count}");
+        }
+    }
+
+    /// Requests that come now and then try an ejected server often enough to know.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_whose_upstream_is_asked_is_never_unknown() {
+        let servers = servers(2);
+        (0..MAX_FAILURES).for_each(|_| servers.servers[0].not_connected());
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(20)).await;
+            let chosen = choose(&servers);
+            if chosen.authority == "s0:80" {
+                chosen.not_connected();
+            }
+            assert_eq!(servers.servers[0].condition(), Condition::Down);
+        }
     }
 
     /// Better one that failed than none.

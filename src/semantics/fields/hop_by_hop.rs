@@ -23,6 +23,8 @@ impl ConnectionFields {
             return None;
         }
         let named = syntax::list(headers, &header::CONNECTION)
+            // Most servers say this alone, which is one of them anyway.
+            .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
             .filter_map(|name| HeaderName::from_bytes(name).ok())
             .filter(|name| !NEVER.contains(name));
         Some(Self {

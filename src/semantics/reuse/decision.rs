@@ -88,6 +88,7 @@ pub fn decide_reuse<T: StoredTimes>(
 }
 
 /// Returns why the stored response may not be served as a fresh one; `None` if it may.
+#[inline(always)]
 fn reason_to_fetch(
     request: &RequestDirectives,
     is_immutable: bool,

@@ -59,8 +59,7 @@ impl StoredResponse {
         let Some(rule) = self.vary_rule() else {
             return Vec::new();
         };
-        let named = self.block_parts().fields.to_map(|name| *name == VARY);
-        let named = Vary::from_headers(&named);
+        let named = Vary::from_headers(&self.block_parts().fields.lines_of(&VARY));
         let is_named = |name: &&HeaderName| match &named {
             Vary::Fields(named) => named.names().contains(name),
             Vary::Absent | Vary::NeverMatches => false,
@@ -70,15 +69,15 @@ impl StoredResponse {
     }
 
     /// Creates a response from a block that may be damaged, its body behind it, unless that is
-    /// detached, and the values that selected it. A large body is a slice of `block`; all else is
-    /// copied at once.
+    /// detached, and the values that selected it. `block` is a part of `bytes`. A large body is a
+    /// slice of them; all else is copied at once.
     ///
     /// `None` unless all of it is sound.
     #[must_use]
     pub(crate) fn from_packed(
-        head: PackedHead,
-        (block, detached): (&Bytes, Option<DetachedBody>),
-        (mut extras, selected): (Extras, &SelectedBy),
+        (head, (mut extras, selected)): (PackedHead, (Extras, &SelectedBy)),
+        (bytes, block): (&Bytes, &[u8]),
+        detached: Option<DetachedBody>,
         (received, stored_for): (Moment, Duration),
     ) -> Option<Self> {
         let flags = Flags::from_bits(head.flags)?;
@@ -92,7 +91,7 @@ impl StoredResponse {
             None => body.len(),
         };
         fields.check(length)?;
-        let vary = Vary::from_headers(&fields.to_map(|name| *name == VARY));
+        let vary = Vary::from_headers(&fields.lines_of(&VARY));
         extras.selected = match vary.with_fields(selected.beside_vary.iter()) {
             Vary::Absent if selected.values.is_empty() => None,
             Vary::Fields(rule) => Some(VarySelection::from_values(rule, &selected.values)),
@@ -103,7 +102,8 @@ impl StoredResponse {
             return None;
         }
         let is_inline = detached.is_none() && length <= MAX_INLINE_BODY;
-        let large = (!is_inline).then(|| StoredContent::uncounted(block.slice(fields_end..)));
+        let large =
+            (!is_inline).then(|| StoredContent::uncounted(bytes.slice_ref(&block[fields_end..])));
         let end = if is_inline { block.len() } else { fields_end };
         let times = Freshness {
             received,

@@ -1,7 +1,10 @@
 //! What few stored responses have.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::detached::DetachedBody;
 use super::store_observer::{ObservedStore, StoredContent};
@@ -22,6 +25,8 @@ pub(super) struct Rare {
     /// The place of the body in the backend, if that has kept it.
     pub(super) detached: Option<Box<Detached>>,
     pub(super) extras: Extras,
+    /// The digest of the body in memory; 0 until it is computed.
+    digest: AtomicU64,
 }
 
 /// A body in the backend, and the place of the bytes of it that are in memory.
@@ -88,6 +93,19 @@ impl Rare {
             rare.set_content(content);
         }
         Some(Box::new(rare))
+    }
+
+    /// Returns the digest of the body in memory, computed once.
+    pub(super) fn digest(&self) -> Option<u64> {
+        let body = self.body.as_ref()?;
+        Some(match self.digest.load(Ordering::Relaxed) {
+            0 => {
+                let digest = xxh3_64(body).max(1);
+                self.digest.store(digest, Ordering::Relaxed);
+                digest
+            }
+            digest => digest,
+        })
     }
 
     /// Makes the body one that is counted.

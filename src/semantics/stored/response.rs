@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::encoded::{
     AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, take_with_length,
@@ -102,6 +103,30 @@ impl StoredResponse {
     pub(crate) fn content(&self) -> StoredContent {
         let large = self.rare.as_ref().and_then(|rare| rare.content());
         large.unwrap_or_else(|| StoredContent::uncounted(self.body()))
+    }
+
+    /// Returns a digest of the content: the same for equal bytes, or for one body that a backend
+    /// keeps apart.
+    pub(crate) fn content_digest(&self) -> u64 {
+        match self.detached() {
+            None => {
+                let large = self.rare.as_ref().and_then(|rare| rare.digest());
+                large.unwrap_or_else(|| xxh3_64(self.body_bytes()).max(1))
+            }
+            Some(Detached { body, .. }) => {
+                let mut digest = Xxh3::with_seed(body.seed);
+                digest.update(&body.length.to_le_bytes());
+                for checksum in &*body.checksums {
+                    digest.update(&checksum.to_le_bytes());
+                }
+                digest.digest()
+            }
+        }
+    }
+
+    /// Returns whether the backend keeps the body apart.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached().is_some()
     }
 
     pub(super) fn detached(&self) -> Option<&Detached> {

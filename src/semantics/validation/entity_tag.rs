@@ -48,6 +48,12 @@ impl<'v> EntityTag<'v> {
         Self::parse(line.as_bytes().trim_ascii())
     }
 
+    /// Returns the tag with its quotes, without `W/`.
+    #[must_use]
+    pub const fn opaque(&self) -> &'v [u8] {
+        self.opaque
+    }
+
     /// Compares strongly (RFC 9110 §8.8.3.2): equal byte for byte.
     #[must_use]
     pub fn matches_strongly(&self, other: &Self) -> bool {

@@ -12,6 +12,7 @@ mod selecting_values;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use normalize::members_with_weight;
 pub use normalize::normalized_value;
 pub use preference::{content_language, preferred_language};
 pub use rule::{Vary, VaryRule};

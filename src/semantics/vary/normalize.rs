@@ -93,7 +93,7 @@ const WEIGHT: u8 = 0;
 const FULL_WEIGHT: u16 = 1000;
 
 /// Returns the members of a list, each in lower case and with its weight in thousandths.
-pub(super) fn members_with_weight(
+pub(crate) fn members_with_weight(
     name: &HeaderName,
     request: &HeaderMap,
 ) -> impl Iterator<Item = (Vec<u8>, u16)> {

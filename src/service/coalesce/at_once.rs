@@ -10,16 +10,17 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{HeaderMap, response};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Lookup};
 use crate::body::kept_chunks::own;
 use crate::body::response::ResponseBody;
 use crate::error::panics::{Panicked, catch};
 use crate::flight::{BodyEnd, BodyStream, BudgetShare};
+use crate::key::CacheKey;
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
 use crate::service::fill_data::{NewEntry, Storable};
 use crate::service::served::Served;
-use crate::service::store_fill::end_fill;
+use crate::service::store_fill::{CaptureGuard, end_fill};
 use crate::state::LayerState;
 
 use super::delivery::{Delivery, OpenStream, Publication, SharedLeader};
@@ -41,17 +42,20 @@ impl<F: Clone> Admitted<F> {
         state: &LayerState<B>,
         length: u64,
         storable: Box<Storable<F>>,
+        leader: Option<&SharedLeader<F>>,
     ) -> Result<Self, Box<Storable<F>>> {
         let is_announced = storable
             .sharing
             .length
             .is_none_or(|announced| announced == length);
         let is_whole = storable.merge.is_none() && is_announced;
+        let key = storable.draft.source.key;
+        let may_replace = || leader.is_none_or(|leader| leader.claim_store(key));
         match storable.fence.clone() {
             Ok(fence) if is_whole && length <= state.max_stored_body() => {
                 let share = state.buffer_share();
                 let taken = length.saturating_add(MIN_BOOKKEEPING.max(length / 16));
-                match share.may_store(length) && share.try_reserve(taken) {
+                match share.may_store(length) && share.try_reserve(taken) && may_replace() {
                     true => Ok(Self {
                         storable,
                         fence,
@@ -77,6 +81,21 @@ fn poll_once<B: Backend>(
     })
 }
 
+/// The answer, with the response that has been stored under this key, if it may be coded.
+fn made_of_stored<B: Backend, Res>(
+    state: &LayerState<B>,
+    served: Served<Res>,
+    key: Option<CacheKey>,
+) -> Served<Res> {
+    let Some(key) = key else {
+        return served;
+    };
+    match state.shared.store.backend.get_now(&key) {
+        Some(Lookup::Found(stored, _)) => served.made_of(state, Some(&key), &stored),
+        _ => served,
+    }
+}
+
 /// Stores a response with its whole body, and delivers it.
 pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
@@ -96,20 +115,26 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     let (key, whole) = (draft.source.shared_key, (&content, trailers.clone()));
     // The body has come with the head.
     let time = (sharing.called, sharing.grant.freshness.received);
+    let coded_under = match state.config.compress.is_on() {
+        true => draft.source.public_key(),
+        false => None,
+    };
     let entry = NewEntry::new(state, draft, fence, whole, time);
     let mut storing = Box::pin(entry.store(state.clone()));
     let stored = poll_once(state, storing.as_mut());
     let data = content.into_bytes();
-    let is_alone = |leader: &SharedLeader<_>| leader.close_unfollowed(&key);
+    let took = time.1.monotonic_since(time.0);
+    let is_alone = |leader: &SharedLeader<_>| leader.close_unfollowed(&key, took);
     if stored == Poll::Ready(None) && leader.as_ref().is_none_or(is_alone) {
         let cut = delivery.finish_head(&mut head, None);
-        let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers));
-        return delivery.served(head, body);
+        let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers.as_ref()));
+        return made_of_stored(state, delivery.served(head, body), coded_under);
     }
     let kind = delivery.outgoing.kind;
     let opened = OpenStream::new(leader.clone(), kind, || BodyStream::new(share));
     let (own, late, length) = (opened.reader(), opened.late.clone(), sharing.length);
     let publication = leader.map(|leader| Publication::new(state, leader, (key, sharing), &head));
+    opened.note_time(took);
     opened.stream.announce_length(length);
     if !data.is_empty() {
         opened.stream.push(data);

@@ -52,7 +52,8 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
 ) -> Served<Res> {
     let state = delivery.state;
     let late = LateRefusal::default();
-    let body = ResponseBody::whole(content.bytes().clone(), trailers.clone());
+    let body = ResponseBody::whole(content.bytes().clone(), trailers.as_ref());
+    let public_key = storable.draft.source.public_key();
     let whole = Whole {
         content,
         trailers,
@@ -60,7 +61,13 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
     };
     commit(state, storable, Ok(whole), late.clone());
     let cut = delivery.finish_head(&mut head, late.get());
-    delivery.served(head, cut.unwrap_or(body))
+    let served = delivery.served(head, cut.unwrap_or(body));
+    // A body that the backend keeps apart is another one for it now.
+    let validated = delivery.outgoing.validated.as_ref();
+    match validated.filter(|validated| !validated.is_detached()) {
+        Some(validated) => served.made_of(state, public_key.as_ref(), validated),
+        None => served,
+    }
 }
 
 /// Delivers a response that is not stored, untouched apart from `Cache-Status`.
@@ -96,7 +103,7 @@ pub(crate) fn deliver<B: Backend, Res: InnerBody>(
     }
     let storable = match first.whole_length() {
         None => storable,
-        Some(length) => match Admitted::new(state, length, storable) {
+        Some(length) => match Admitted::new(state, length, storable, leader.as_ref()) {
             Err(storable) => storable,
             Ok(admitted) => {
                 return deliver_at_once(delivery, head, first.into_whole(), admitted, leader);

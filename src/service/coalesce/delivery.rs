@@ -2,6 +2,7 @@
 //! body, and the head that followers share.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{Response, StatusCode, response};
 
@@ -35,8 +36,8 @@ pub(crate) struct Delivery<'d, B: Backend> {
 impl<B: Backend> Delivery<'_, B> {
     /// The request, if others with its fields learn how its body ends.
     pub(super) fn noted_request(&self, storable: &Storable<B::Fence>) -> Option<RequestDigest> {
-        let headers = &self.outgoing.headers;
-        storable.is_typical.then(|| self.state.digest_of(headers))
+        let is_typical = storable.is_typical;
+        is_typical.then(|| self.outgoing.digest(self.state))
     }
 
     /// Cuts the head to the client's preconditions, and marks it; the body to send instead, if
@@ -130,6 +131,8 @@ pub(super) struct OpenStream<F> {
     pub(super) late: LateRefusal,
     /// Why the body was not collected, or not stored.
     refusal: OnceLock<Refusal>,
+    /// The time from the call until the body was whole.
+    took: OnceLock<Duration>,
 }
 
 impl<F> OpenStream<F> {
@@ -149,6 +152,7 @@ impl<F> OpenStream<F> {
             stream,
             late: LateRefusal::default(),
             refusal: OnceLock::new(),
+            took: OnceLock::new(),
         }
     }
 
@@ -160,6 +164,14 @@ impl<F> OpenStream<F> {
 }
 
 impl<F: Send + Sync + 'static> CaptureGuard for OpenStream<F> {
+    fn note_time(&self, took: Duration) {
+        let _ = self.took.set(took);
+    }
+
+    fn claim_store(&self, key: CacheKey) -> bool {
+        (self.leader.as_ref()).is_none_or(|leader| leader.claim_store(key))
+    }
+
     /// Lets new followers read from the stored bytes.
     fn mark_stored(&self) {
         self.stream.mark_stored();
@@ -182,7 +194,9 @@ impl<F> Drop for OpenStream<F> {
             (None, _) => {}
             (Some(leader), Some(Refusal::BodyFailed | Refusal::Abandoned)) => leader.close(),
             // Its body is whole, stored or not.
-            (Some(leader), _) if leader.has_outcome() => leader.close_whole(),
+            (Some(leader), _) if leader.has_outcome() => {
+                leader.close_whole(self.took.get().copied())
+            }
             // As one whose head tells its length: each client has it for itself.
             (Some(leader), Some(Refusal::TooLarge)) => {
                 let (kind, is_private) = (self.kind, false);

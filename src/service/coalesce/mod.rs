@@ -30,6 +30,7 @@ use crate::backend::Backend;
 use crate::flight::{FlightOutcome, Leader, Place};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
@@ -50,11 +51,13 @@ use super::lookup::lookups::{Lookups, Serving};
 use super::lookup::{CacheAnswer, LookupOutcome};
 use super::request::outgoing::OutgoingRequest;
 use super::request::preconditions::take_client_conditions;
-use super::respond::Responder;
+use super::request::route::RequestKey;
+use super::respond::serve_hit;
 use super::served::{Served, ServedResult};
 
-/// Answers a miss: from another request's fill, or by a fill of its own.
-// Rare parts are boxed, so that the future takes less than a KiB.
+/// Answers a miss: from another request's fill, or by a fill of its own. The client is that of the
+/// request, if it is known.
+// Rare parts are boxed, and so is the request, so that the future takes less than a KiB.
 #[allow(
     clippy::manual_async_fn,
     reason = "an `async fn` holds each argument twice"
@@ -62,7 +65,7 @@ use super::served::{Served, ServedResult};
 pub(crate) fn coalesce<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
-    mut request: Request<Req>,
+    (mut request, client): (Box<Request<Req>>, Option<ClientId>),
     mut fill: Box<Fill<B::Fence>>,
 ) -> impl Future<Output = ServedResult<Res, S::Error>>
 where
@@ -72,7 +75,7 @@ where
     Res: InnerBody,
 {
     async move {
-        let outgoing = prepare(&state, &mut request, &fill);
+        let outgoing = prepare(&state, (&mut *request, client), &fill);
         let caller = match join_flights(&state, &mut fill, &outgoing).await {
             JoinOutcome::Served(served) => return Ok(served),
             JoinOutcome::Stale(hit) => {
@@ -98,7 +101,7 @@ where
 fn call<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
-    request: Request<Req>,
+    request: Box<Request<Req>>,
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     caller: Caller<B::Fence>,
@@ -130,31 +133,29 @@ where
     }
 }
 
-/// Takes the conditions and ranges off a request, where its response may be for others, too.
+/// Takes the conditions and ranges off the request of a client, where its response may be for
+/// others, too.
 pub(crate) fn prepare<B: Backend, Req>(
     state: &LayerState<B>,
-    request: &mut Request<Req>,
+    (request, client): (&mut Request<Req>, Option<ClientId>),
     fill: &Fill<B::Fence>,
 ) -> Box<OutgoingRequest> {
     let now = state.now();
     let kind = fill
         .key
         .kind(&state.config.credential_fields, request.headers());
-    if !request.headers().keys().any(is_condition_or_range) {
-        return OutgoingRequest::unchanged(&state.config, request, kind, now);
+    let mut taken = None;
+    if request.headers().keys().any(is_condition_or_range) {
+        let has_stored = fill.miss.stored_response().is_some();
+        let (headers, asked) = (request.headers(), (&fill.miss.lookup_key, kind));
+        let uncacheable = &state.shared.coalescing.uncacheable;
+        let is_known = is_known(state, fill, now);
+        let digest = || state.digest_of(headers).with_client(client);
+        let expected = || uncacheable.expected(asked, now, digest, is_known);
+        let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;
+        taken = take_client_conditions(request, has_stored, is_private);
     }
-    let has_stored = fill.miss.stored_response().is_some();
-    let (headers, asked) = (request.headers(), (&fill.miss.lookup_key, kind));
-    let uncacheable = &state.shared.coalescing.uncacheable;
-    let is_known = is_known(state, fill, now);
-    let expected = || uncacheable.expected(asked, now, || state.digest_of(headers), is_known);
-    let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;
-    match take_client_conditions(request, has_stored, is_private) {
-        Some(taken) => {
-            OutgoingRequest::without_conditions(&state.config, request, kind, now, taken)
-        }
-        None => OutgoingRequest::unchanged(&state.config, request, kind, now),
-    }
+    OutgoingRequest::new(&state.config, request, (kind, client), now, taken)
 }
 
 /// The result of joining the flights of a key.
@@ -183,9 +184,8 @@ async fn join_flights<B: Backend, Res>(
     fill: &mut Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> JoinOutcome<Res, B::Fence> {
-    let respond = |hit: Hit| {
-        let served = Responder::new(state).hit(&hit, outgoing.preconditions());
-        JoinOutcome::Served(served)
+    let respond = |key: &RequestKey, hit: Hit| {
+        JoinOutcome::Served(serve_hit(state, key, &hit, outgoing.preconditions()))
     };
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
@@ -227,7 +227,7 @@ async fn join_flights<B: Backend, Res>(
                 let mut lookups = Serving::default();
                 let looking = lookup_again(state, &mut lookups, &mut member, fill, outgoing);
                 if let Some(hit) = Box::pin(looking).await {
-                    return respond(hit);
+                    return respond(&fill.key, hit);
                 }
             }
             Waited::TimedOut => {

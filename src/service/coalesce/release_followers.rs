@@ -43,9 +43,9 @@ pub(crate) fn note_refusal<B: Backend>(
         _ => refusal.concerns_others() || is_fault_of_request(status),
     };
     if is_due_to_request && !is_transient(status) && outgoing.is_for_whole() {
-        let request = state.digest_of(&outgoing.headers);
+        let request = outgoing.digest(state);
         let noted = (NotedKey::new(key, outgoing.kind), request);
-        note_refused(state, noted, cause_of(status));
+        note_refused(state, noted, (cause_of(status), refusal), outgoing.received);
     }
 }
 

@@ -31,14 +31,14 @@ use crate::state::shared_head::SharedHead;
 use super::deliver::{deliver, deliver_captured, deliver_confirmed, deliver_unstored};
 use super::delivery::{Delivery, SharedLeader};
 use super::release_followers::{note_refusal, release_followers};
-use super::shared_call::SharedCall;
+use super::shared_call;
 
 /// Leads a flight. The fill is polled by its request, and by a task of its own as soon as others
 /// follow.
 pub(crate) fn lead<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
-    request: Request<Req>,
+    request: Box<Request<Req>>,
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     leader: Leader<B::Fence, SharedHead>,
@@ -52,7 +52,7 @@ where
     let leader = Arc::new(leader);
     let led = Some(leader.clone());
     let fill = run_fill(state.clone(), inner, request, fill, outgoing, led);
-    SharedCall::new(state, &leader, fill).answer()
+    shared_call::answer(state, &leader, fill)
 }
 
 /// Runs a fill: for its followers if it has a leader, else for one request alone.
@@ -63,7 +63,7 @@ where
 pub(crate) fn run_fill<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
-    request: Request<Req>,
+    request: Box<Request<Req>>,
     mut fill: Box<Fill<B::Fence>>,
     mut outgoing: Box<OutgoingRequest>,
     leader: Option<SharedLeader<B::Fence>>,
@@ -144,7 +144,7 @@ fn options_of<B: Backend>(
 fn led_call<S, B, Req, Res>(
     state: &LayerState<B>,
     marked: Marked<S, B>,
-    request: Request<Req>,
+    request: Box<Request<Req>>,
     (fill, outgoing): (&mut Fill<B::Fence>, &mut OutgoingRequest),
     leader: Option<&Leader<B::Fence, SharedHead>>,
 ) -> impl Future<Output = FetchOutcome<Res, S::Error>>
@@ -249,7 +249,7 @@ async fn wait_for_predecessor<B: Backend>(
     };
     let uncacheable = &state.shared.coalescing.uncacheable;
     let key = NotedKey::new(&leader.key(), kind);
-    let request = || state.digest_of(&outgoing.headers);
+    let request = || outgoing.digest(state);
     if kind == outgoing.kind && uncacheable.contains(key, state.now(), request) {
         // The response to this call will not be shareable either.
         leader.close_with(refused);

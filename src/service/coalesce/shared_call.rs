@@ -2,10 +2,11 @@
 //!
 //! As long as the call is its client's alone it costs no task, and the inner service finds that
 //! client's context around it (task-locals, spans). A call that others wait for must not depend on
-//! one client's polling.
+//! one client's polling. A call that ends when it is polled for the first time, as those of services
+//! in memory do, is not shared at all. Start at [`answer`].
 //!
 //! ```text
-//! WithClient <-> Polled           the client polls
+//! WithClient <-> Polled           the client polls, from the second time on
 //!     |            |
 //!     v            v              a follower comes, or the client leaves
 //!     InTask ----> Done | Panicked | Over
@@ -29,9 +30,43 @@ use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;
 
+/// Polls a call until it has a result. Its leader moves it into a task when followers come.
+///
+/// Cancelling this leaves the call to the followers, if there are any.
+pub(crate) fn answer<F, B>(
+    layer: LayerState<B>,
+    lead: &Arc<Leader<B::Fence, SharedHead>>,
+    future: F,
+) -> impl Future<Output = F::Output> + use<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    let lead = Arc::downgrade(lead);
+    let mut new = Some((layer, Box::pin(future)));
+    let mut shared: Option<SharedCall<F, B>> = None;
+    poll_fn(move |cx| {
+        if let Some(shared) = &shared {
+            return shared.call.poll(cx);
+        }
+        let Some((_, future)) = &mut new else {
+            unreachable!("a call is new, or shared");
+        };
+        // A follower that comes meanwhile waits until the call can be moved.
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending()
+            && let Some((layer, future)) = new.take()
+        {
+            let client = cx.waker().clone();
+            shared = Some(SharedCall::new(layer, &lead, future, client));
+        }
+        polled
+    })
+}
+
 /// The client's end of a call. Dropped, it leaves the call to the followers, or drops it if there
 /// are none.
-pub(crate) struct SharedCall<F: Future<Output: Send> + Send + 'static, B: Backend> {
+struct SharedCall<F: Future<Output: Send> + Send + 'static, B: Backend> {
     call: Arc<CallState<F, B>>,
 }
 
@@ -91,7 +126,7 @@ impl ClientLink {
 
 /// Where the future of the call is.
 enum State<F: Future> {
-    /// It is not being polled. The client, if it has polled it, waits with this waker.
+    /// It is not being polled. The client waits with this waker, unless a task has polled it.
     WithClient(Pin<Box<F>>, Option<Waker>),
     /// The client is polling it; or its poll panicked.
     Polled {
@@ -109,32 +144,27 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    /// A call that its client polls, and that `leader` can move into a task when followers come.
-    pub(crate) fn new(
+    /// A call that its client has polled, and polls on, and that the leader can move into a task
+    /// when followers come.
+    fn new(
         layer: LayerState<B>,
-        lead: &Arc<Leader<B::Fence, SharedHead>>,
-        future: F,
+        lead: &Weak<Leader<B::Fence, SharedHead>>,
+        future: Pin<Box<F>>,
+        client: Waker,
     ) -> Self {
         let call = Arc::new(CallState {
             layer,
-            lead: Arc::downgrade(lead),
+            lead: lead.clone(),
             runtime: Handle::try_current().ok(),
             span: Span::current(),
             client: ClientLink::default(),
-            state: Mutex::new(State::WithClient(Box::pin(future), None)),
+            state: Mutex::new(State::WithClient(future, Some(client))),
         });
         let weak = Arc::downgrade(&call);
-        if lead.set_driver(weak) {
+        if lead.upgrade().is_some_and(|lead| lead.set_driver(weak)) {
             call.clone().detach();
         }
         Self { call }
-    }
-
-    /// Polls the call until it has a result.
-    ///
-    /// Cancelling this leaves the call to the followers, if there are any.
-    pub(crate) async fn answer(self) -> F::Output {
-        poll_fn(|cx| self.call.poll(cx)).await
     }
 }
 

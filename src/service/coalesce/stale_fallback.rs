@@ -31,7 +31,7 @@ use crate::service::origin::stale_on_failure::{
 use crate::service::refresh::{begin_refresh, patience};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::request::preconditions::Preconditions;
-use crate::service::respond::Responder;
+use crate::service::respond::{Responder, serve_hit};
 use crate::service::served::{Served, ServedResult};
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
@@ -110,7 +110,7 @@ pub(crate) fn give_up_waiting<B: Backend>(
 pub(super) fn use_stale<S, B, Req, Res>(
     state: &LayerState<B>,
     inner: S,
-    request: Request<Req>,
+    request: Box<Request<Req>>,
     fill: Fill<B::Fence>,
     outgoing: &OutgoingRequest,
     hit: Hit,
@@ -121,7 +121,7 @@ where
     Req: Send + 'static,
     Res: InnerBody,
 {
-    let served = Responder::new(state).hit(&hit, outgoing.preconditions());
+    let served = serve_hit(state, &fill.key, &hit, outgoing.preconditions());
     let Fill { miss, key, .. } = fill;
     let due = refresh_of(state, miss, outgoing, hit.response);
     if let Some(refresh) = begin_refresh(state, due) {
@@ -138,14 +138,16 @@ pub(crate) fn refresh_of<B: Backend>(
     stored: Arc<StoredResponse>,
 ) -> DueRefresh<B::Fence> {
     let noted = NotedKey::new(&miss.lookup_key, outgoing.kind);
-    let digest = state.digest_of(&outgoing.headers);
-    let failures = &state.shared.origin.failures;
+    let digest = outgoing.digest(state);
+    let (origin, now) = (&state.shared.origin, state.now());
+    let backoff = origin.failures.backoff(noted, now, || digest);
     miss.note_answered_with(stored);
     DueRefresh {
         reason: Refresh::Stale,
         kind: outgoing.kind,
         request: digest,
-        backoff: failures.backoff(noted, state.now(), || digest),
+        backoff,
+        is_working: origin.is_working((noted, digest), backoff, now),
         miss,
     }
 }

@@ -34,7 +34,8 @@ impl<F: Clone> FlightMember<F> {
         outgoing: &OutgoingRequest,
     ) -> Waited<F> {
         let flights = &state.shared.coalescing.flights;
-        let mut place = Box::new(flights.place(self.key, self.precedence(outgoing)));
+        let place = flights.place(self.key, self.precedence(outgoing), self.client);
+        let mut place = Box::new(place);
         let limit = PlaceLimit {
             at_first: state.config.coalesce.max_parallel_retries,
             doubling_time: state.config.coalesce.coalesce_takeover_timeout,

@@ -111,16 +111,16 @@ pub(super) fn notes<B: Backend>(
     (request, kind): (&request::Parts, RequestKind),
 ) -> Vec<Note> {
     let (shared, now) = (&state.shared, state.now());
-    let digest = || state.digest_of(&request.headers);
-    let uncacheable = &shared.coalescing.uncacheable;
     let whole = peeked.iter().filter(|peeked| !peeked.is_for_parts);
-    let keys: Vec<_> = whole.map(|peeked| peeked.key).collect();
-    let is_refused = |key| uncacheable.contains(NotedKey::new(key, kind), now, digest);
+    // Not all lookups of a request are made each time.
+    let keys: Vec<_> = whole
+        .map(|peeked| peeked.key)
+        .chain(primary_keys.iter().flatten().copied())
+        .collect();
     let is_covered = |key: &CacheKey| shared.write_grace.covers_resource(key.resource(), now);
     let is_failing = |key| shared.origin.failures.failing(key, now).next().is_some();
     let has_parts = |key: &CacheKey| state.is_partly_stored(key);
-    [
-        (keys.iter().any(is_refused), Note::RefusedLately),
+    let others: Vec<_> = [
         (keys.iter().any(is_covered), Note::WriteGrace),
         (
             primary_keys.iter().flatten().any(has_parts),
@@ -130,5 +130,34 @@ pub(super) fn notes<B: Backend>(
     ]
     .into_iter()
     .filter_map(|(holds, note)| holds.then_some(note))
-    .collect()
+    .collect();
+    refusal_note(state, &keys, (request, kind))
+        .into_iter()
+        .chain(others)
+        .collect()
+}
+
+/// The refusal that is held against a request, or else the one of a request with other fields,
+/// which may be of another kind.
+fn refusal_note<B: Backend>(
+    state: &LayerState<B>,
+    keys: &[CacheKey],
+    (request, own_kind): (&request::Parts, RequestKind),
+) -> Option<Note> {
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    let (now, digest) = (state.now(), || state.digest_of(&request.headers));
+    let kinds = RequestKind::ALL.into_iter();
+    let remembered = kinds.flat_map(|kind| {
+        let of_kind = move |key: &CacheKey| {
+            let found = uncacheable.last_refusal(NotedKey::new(key, kind), now, digest)?;
+            Some((found.holds && kind == own_kind, found.refusal))
+        };
+        keys.iter().filter_map(of_kind)
+    });
+    // The one that holds, if any does.
+    let (holds, refusal) = remembered.max_by_key(|(holds, _)| *holds)?;
+    Some(match holds {
+        true => Note::RefusedLately(refusal),
+        false => Note::OthersRefused(refusal),
+    })
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::backend::{PartialContent, Staleness};
 use crate::key::Resource;
-use crate::semantics::reason::{Bypass, FetchReason, Reason, Refresh, StaleUse};
+use crate::semantics::reason::{Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse};
 use crate::semantics::storing::LifetimeRule;
 
 /// What a cache would do with a request, and why.
@@ -257,15 +257,20 @@ pub struct SelectingField {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Note {
-    /// The response to a request like this one could not be stored a moment ago. Such requests do
-    /// not wait for each other. The `Cache-Status` of their responses says why.
-    RefusedLately,
+    /// The response to a request like this one could not be stored a moment ago, for this reason.
+    /// Such requests do not wait for each other.
+    RefusedLately(Refusal),
+    /// The response to a request with other fields could not be stored a moment ago, for this
+    /// reason. It is not held against this one.
+    OthersRefused(Refusal),
     /// A write to the resource had an unknown outcome a moment ago: nothing is stored of it for
     /// now.
     WriteGrace,
     /// Parts of the response are stored (206), which may answer requests for ranges.
     PartsStored,
-    /// Calls to the inner service for this key have failed a moment ago.
+    /// Calls to the inner service for this key have failed a moment ago. Requests with the fields
+    /// of one that failed are answered without a call, if a stale response may be used. Others call
+    /// all the same, and turn to it if that fails.
     OriginFailing,
 }
 
@@ -274,10 +279,21 @@ impl Note {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::RefusedLately => "refused-lately",
+            Self::RefusedLately(_) => "refused-lately",
+            Self::OthersRefused(_) => "others-refused",
             Self::WriteGrace => "write-grace",
             Self::PartsStored => "parts-stored",
             Self::OriginFailing => "origin-failing",
+        }
+    }
+
+    /// Returns the name of the reason, a token as in `Cache-Status` and in the counters; `None` if
+    /// the note has none.
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::RefusedLately(refusal) | Self::OthersRefused(refusal) => Some(refusal.as_str()),
+            _ => None,
         }
     }
 }
@@ -286,9 +302,14 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RefusedLately => {
-                "The response to a request like this one could not be stored a moment ago; its \
-                 Cache-Status says why."
+            Self::RefusedLately(refusal) => {
+                let text = "The response to a request like this one was not stored a moment ago.";
+                return write!(f, "{text} {}", refusal.description());
+            }
+            Self::OthersRefused(refusal) => {
+                let text =
+                    "The response to a request with other fields was not stored a moment ago.";
+                return write!(f, "{text} {}", refusal.description());
             }
             Self::WriteGrace => {
                 "A write to the resource had an unknown outcome a moment ago: nothing is stored of \
@@ -296,7 +317,9 @@ impl fmt::Display for Note {
             }
             Self::PartsStored => "Parts of the response are stored, for requests with a range.",
             Self::OriginFailing => {
-                "Calls to the inner service for this key have failed a moment ago."
+                "Calls to the inner service for this key have failed a moment ago. Requests with \
+                 the fields of one that failed get a stale response without a call, if there is \
+                 one; others get it if their call fails, too."
             }
         })
     }

@@ -38,7 +38,7 @@ pub(super) async fn foresee<B: Backend>(
     request: &mut Request<()>,
     fill: &mut Fill<B::Fence>,
 ) -> (Prospect, Box<OutgoingRequest>) {
-    let outgoing = prepare(state, request, fill);
+    let outgoing = prepare(state, (request, None), fill);
     let mut member = FlightMember::new(state, fill, &outgoing);
     loop {
         if let Some(hit) = stale_hit_without_call(state, &member, fill, &outgoing) {

@@ -25,6 +25,7 @@ use crate::state::LayerState;
 use self::decide::decide;
 use self::describe::{explained_key, explained_lookup, notes};
 use self::peek::{Peeked, Peeking};
+use super::compress::Demand;
 use super::request::route::{RequestKey, Route, classify};
 
 pub use self::explanation::{
@@ -39,6 +40,8 @@ pub(crate) async fn explain<B: Backend>(
     let (config, seed) = (&state.config, &state.shared.store.seed);
     let mut request = request.clone();
     config.take_ignored_cookies(&mut request.headers);
+    // Its form is not explained: the request is one for the identity.
+    drop(Demand::take(&config.compress, &mut request));
     let (explained_key, (mut key, form)) = match classify(config, seed, &request) {
         Route::Read(read) => {
             let resource = *read.key.resource();

@@ -13,6 +13,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Miss;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::origin_failures::Backoff;
@@ -23,11 +24,24 @@ pub(crate) struct DueRefresh<F> {
     pub(crate) reason: Refresh,
     /// The kind of the request that was answered, which makes the call.
     pub(crate) kind: RequestKind,
-    /// The digest of its fields.
+    /// Its digest.
     pub(crate) request: RequestDigest,
     /// The failures of other refreshes.
     pub(crate) backoff: Backoff,
+    /// Whether a request with the same fields has brought a response.
+    pub(crate) is_working: bool,
     pub(crate) miss: Miss<F>,
+}
+
+impl<F> DueRefresh<F> {
+    /// Notes the client of the request, which the lookup does not see. Its own failures count.
+    pub(crate) fn note_client<B: Backend>(&mut self, state: &LayerState<B>, client: ClientId) {
+        self.request = self.request.with_client(Some(client));
+        let noted = NotedKey::new(&self.miss.lookup_key, self.kind);
+        let (origin, now) = (&state.shared.origin, state.now());
+        self.backoff = origin.failures.backoff(noted, now, || self.request);
+        self.is_working = origin.is_working((noted, self.request), self.backoff, now);
+    }
 }
 
 /// The request that would make the call.
@@ -108,11 +122,12 @@ pub(super) fn due_refresh<B: Backend>(
     }
     let failures = &shared.origin.failures;
     let backoff = failures.backoff(noted, now, || digest);
+    let is_working = shared.origin.is_working((noted, digest), backoff, now);
     let may_be_short = || {
-        let short = state.short_refreshes((key, kind), digest, response.cost(), now);
+        let short = state.short_refreshes((key, kind), digest, (response.cost(), now));
         short.is_some()
     };
-    if backoff >= Backoff::OfMany && !may_be_short() {
+    if backoff >= Backoff::OfMany && !is_working && !may_be_short() {
         return RefreshDecision::None;
     }
     miss.note_answered_with(response.clone());
@@ -121,6 +136,7 @@ pub(super) fn due_refresh<B: Backend>(
         kind,
         request: digest,
         backoff,
+        is_working,
         miss,
     }))
 }

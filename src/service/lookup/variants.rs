@@ -8,7 +8,7 @@ use http::HeaderMap;
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::vary::content_language;
+use crate::semantics::vary::{VarySelection, content_language};
 use crate::state::layer_state::Store;
 
 impl<B: Backend> Store<B> {
@@ -157,9 +157,17 @@ fn preferred<F>(own: Lookup<F>, other: Lookup<F>, headers: &HeaderMap) -> Lookup
 
 /// Whether the selecting fields of a stored response match these request fields, or the request
 /// prefers its language (RFC 9111 §4.1).
+#[inline(always)]
 pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
-    response.vary_selection().is_none_or(|selected| {
-        selected.matches(headers)
-            || selected.matches_by_language(headers, || content_language(&response.headers()))
-    })
+    match response.vary_selection() {
+        // As most responses.
+        None => true,
+        Some(selected) => is_selected(response, selected, headers),
+    }
+}
+
+#[inline(never)]
+fn is_selected(response: &StoredResponse, selected: &VarySelection, headers: &HeaderMap) -> bool {
+    selected.matches(headers)
+        || selected.matches_by_language(headers, || content_language(&response.headers()))
 }

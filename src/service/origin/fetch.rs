@@ -10,7 +10,9 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::backend::Backend;
+use crate::body::watched::WatchedBody;
 use crate::config::work_span::{Work, in_span, note_end};
+use crate::semantics::marks::UnsentRequest;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{
     Contradiction, FetchReason, FillOutcome, Reason, StaleUse, StatusClass, WaitedFor,
@@ -24,6 +26,7 @@ use crate::state::LayerState;
 use crate::state::throttled_log::Message;
 use crate::stats::Event;
 
+use super::hidden_failure::{HiddenFailure, HiddenSubject, log_hidden};
 use super::interpret::{
     Added, FetchOutcome, Interpreted, fetch_info, interpret, remember_useless, without_repetition,
 };
@@ -45,24 +48,24 @@ use super::validation::{add_validators, contradicted};
 pub(crate) fn fetch_from_origin<S, B, Req, Res>(
     state: &LayerState<B>,
     mut inner: S,
-    mut request: Request<Req>,
+    mut request: Box<Request<Req>>,
     fill: &mut Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
     begins: impl FnOnce(Moment) -> bool,
 ) -> impl Future<Output = FetchOutcome<Res, S::Error>>
 where
-    S: InnerService<Req, Res>,
+    S: InnerService<Req, WatchedBody<Res>>,
     B: Backend,
     Req: 'static,
     Res: InnerBody,
 {
     let (mut begins, mut repetition) = (Some(begins), None);
     async move {
+        let subject = HiddenSubject::new(&request, fill);
         loop {
             let mut added = Added::Nothing;
-            let max_waiting = max_waiting(state, begins.is_none());
-            let called = match ready_in_queue(state, max_waiting, &mut inner).await {
-                None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
+            let called = match ready_in_queue(state, outgoing, begins.is_none(), &mut inner).await {
+                None => return overloaded(state, &request, fill, outgoing),
                 Some(Err(error)) => Err(error),
                 Some(Ok(())) => {
                     outgoing.at = state.now();
@@ -74,13 +77,13 @@ where
                     }
                     // The service that was waited for: a clone of a ready service is not ready.
                     let span = state.config.span_of(Work::Fetch);
-                    let call = pin!(span.in_scope(|| inner.call(request)));
+                    let call = pin!(span.in_scope(|| inner.call(*request)));
                     let called = in_span(&span, call).await;
                     note_received(state, outgoing, &called, (&span, fill.miss.reason));
                     called
                 }
             };
-            let response = match without_failure(state, called, fill, outgoing) {
+            let response = match without_failure(state, (called, &subject), fill, outgoing) {
                 ControlFlow::Continue(response) => response,
                 ControlFlow::Break(outcome) => return outcome,
             };
@@ -96,7 +99,7 @@ where
             let again = repetition.take();
             request = match repeated_request(state, again, contradiction, response, fill, outgoing)
             {
-                ControlFlow::Continue(request) => request,
+                ControlFlow::Continue(request) => Box::new(request),
                 ControlFlow::Break(outcome) => return outcome,
             };
         }
@@ -104,19 +107,25 @@ where
 }
 
 /// Notes when the head of a response was received, and counts how long that took.
-fn note_received<B: Backend, Res, E>(
+fn note_received<B: Backend, Res, E: 'static>(
     state: &LayerState<B>,
     outgoing: &mut OutgoingRequest,
     called: &Result<Response<Res>, E>,
     (span, reason): (&Span, FetchReason),
 ) {
     outgoing.received = state.now();
-    let class = match called {
-        Ok(response) => StatusClass::from_status(response.status()),
-        Err(_) => StatusClass::Error,
+    let (class, is_refused) = match called {
+        Ok(response) => (
+            StatusClass::from_status(response.status()),
+            UnsentRequest::is_overload(response.extensions()),
+        ),
+        Err(error) => (StatusClass::Error, state.config.is_overload(error)),
     };
-    let histograms = &state.shared.histograms;
-    histograms.observe_fetch(class, outgoing.time_to_head());
+    // A call that the inner service had no place for says nothing of how long others take.
+    if !is_refused {
+        let histograms = &state.shared.histograms;
+        histograms.observe_fetch(class, outgoing.time_to_head());
+    }
     note_end(span, class.as_str(), Some(reason.as_str()));
 }
 
@@ -126,7 +135,7 @@ fn repeated_request<B: Backend, Req: 'static, Res: InnerBody, E>(
     state: &LayerState<B>,
     repetition: Option<Repetition<Req>>,
     contradiction: Contradiction,
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
     fill: &mut Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
 ) -> ControlFlow<FetchOutcome<Res, E>, Request<Req>> {
@@ -190,25 +199,36 @@ fn add_own_fields<B: Backend, Req>(
 }
 
 /// The response of a call, or the stale one that is served in place of its failure.
-fn without_failure<B: Backend, Res, E>(
+fn without_failure<B: Backend, Res, E: 'static>(
     state: &LayerState<B>,
-    called: Result<Response<Res>, E>,
+    (called, subject): (Result<Response<WatchedBody<Res>>, E>, &HiddenSubject),
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
-) -> ControlFlow<FetchOutcome<Res, E>, Response<Res>> {
+) -> ControlFlow<FetchOutcome<Res, E>, Response<WatchedBody<Res>>> {
     let stale = |use_, status| stale_in_place_of_failure(state, fill, outgoing, use_, status);
-    let outcome = match called {
-        Err(error) => match stale(StaleUse::IfUnreachable, None) {
-            Some(stale) => FetchOutcome::Replacement(stale),
-            None => FetchOutcome::Error(error),
-        },
+    let (stale, failure) = match &called {
+        Err(error) => (
+            stale(StaleUse::IfUnreachable, None),
+            Some(HiddenFailure::Error(error)),
+        ),
         Ok(response) if is_failure_for(response.status(), fill) => {
-            match stale(StaleUse::IfError, Some(response.status())) {
-                Some(stale) => FetchOutcome::Replacement(stale),
-                None => return ControlFlow::Continue(response),
-            }
+            let status = response.status();
+            (
+                stale(StaleUse::IfError, Some(status)),
+                Some(HiddenFailure::Status(status)),
+            )
         }
-        Ok(response) => return ControlFlow::Continue(response),
+        Ok(_) => (None, None),
+    };
+    if let Some(failure) = failure
+        && (stale.is_some() || fill.miss.is_refresh())
+    {
+        log_hidden(state, subject, failure);
+    }
+    let outcome = match (stale, called) {
+        (Some(stale), _) => FetchOutcome::Replacement(stale),
+        (None, Err(error)) => FetchOutcome::Error(error),
+        (None, Ok(response)) => return ControlFlow::Continue(response),
     };
     let histograms = &state.shared.histograms;
     histograms.observe_fill(FillOutcome::Failed, outgoing.time_to_head());
@@ -224,16 +244,22 @@ fn max_waiting<B: Backend>(state: &LayerState<B>, is_repetition: bool) -> usize 
     }
 }
 
-/// Waits until a service is ready for one call, in a queue of at most `max` fills. `None` if that
-/// is full. A service that is ready at once needs no place.
+/// Waits until a service is ready for one call of a client, in a queue. `None` if that is full, or
+/// the client has its share of it. A service that is ready at once needs no place.
 async fn ready_in_queue<B: Backend, S: Service<Request<Req>>, Req>(
     state: &LayerState<B>,
-    max: usize,
+    outgoing: &OutgoingRequest,
+    is_repetition: bool,
     service: &mut S,
 ) -> Option<Result<(), S::Error>> {
+    let max = max_waiting(state, is_repetition);
     let mut place = None;
     let enter = || {
-        let place = state.shared.origin.fill_queue.enter(max)?;
+        let place = state
+            .shared
+            .origin
+            .waiting_fills
+            .begin(outgoing.client, max)?;
         Some((place, state.now()))
     };
     let ready = poll_fn(|cx| match service.poll_ready(cx) {

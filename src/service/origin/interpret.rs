@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
+use crate::body::watched::WatchedBody;
 use crate::semantics::reason::Contradiction;
 use crate::service::fill_data::{FetchInfo, Fill};
 use crate::service::parts::fetch_missing_range::{Completed, complete};
@@ -42,13 +43,13 @@ pub(crate) enum Interpreted<Res> {
     /// It answers the client's request, or brings what the cache asked for.
     Response(Response<OriginBody<Res>>, FetchInfo),
     /// It does neither.
-    Useless(Contradiction, Response<Res>),
+    Useless(Contradiction, Response<WatchedBody<Res>>),
 }
 
 /// Interprets a response to a request to which the cache has added something, or nothing.
 pub(crate) fn interpret<B: Backend, Res>(
     state: &LayerState<B>,
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
     added: Added,
     fill: &Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
@@ -112,7 +113,7 @@ pub(crate) fn remember_useless<B: Backend>(
 /// without an update. Other responses are the client's.
 pub(crate) fn without_repetition<B: Backend, Res, E>(
     state: &LayerState<B>,
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> FetchOutcome<Res, E> {

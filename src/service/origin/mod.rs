@@ -10,6 +10,7 @@
 //! * [`interpret`]: what a response means, and whether it is of use.
 //! * [`repetition`]: the request once more.
 //! * [`stale_on_failure`]: a stale response in place of a failure.
+//! * [`hidden_failure`]: the log line of such a failure.
 //! * [`queue_full`]: a stale response or 503 where too many fills wait already.
 //! * [`stored_content`]: whether stored content may be confirmed or completed.
 //! * [`validation`]: a 304 to the cache's validators.
@@ -18,6 +19,7 @@
 //! This module knows the fill, and neither its followers nor how its response is stored.
 
 pub(crate) mod fetch;
+mod hidden_failure;
 pub(crate) mod interpret;
 pub(crate) mod queue_full;
 pub(crate) mod repetition;

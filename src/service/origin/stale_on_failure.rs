@@ -29,7 +29,7 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     let now = state.now();
     if is_like_refresh(fill, outgoing) && status.is_none_or(is_failure) {
         let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
-        let noted = (key, state.digest_of(&outgoing.headers));
+        let noted = (key, outgoing.digest(state));
         let failures = &state.shared.origin.failures;
         let backoff = state.config.failure_backoff;
         failures.note(noted, use_, now, backoff);
@@ -38,7 +38,8 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     }
     let hit = stale_hit(fill, use_, now)?;
     let responder = Responder::new(state);
-    Some(responder.stale_response(&hit, outgoing.preconditions(), fill.miss.reason, status))
+    let served = responder.stale_response(&hit, outgoing.preconditions(), fill.miss.reason, status);
+    Some(served.made_of(state, fill.key.public_key(), &hit.response))
 }
 
 /// Whether a background refresh would make the same call: nothing in it is the client's own.
@@ -94,7 +95,7 @@ pub(crate) fn stale_hit_in_backoff<B: Backend>(
     }
     let now = state.now();
     let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
-    let request = || state.digest_of(&outgoing.headers);
+    let request = || outgoing.digest(state);
     let failures = &state.shared.origin.failures;
     let mut uses = failures.recent(key, now, request, has_seen_failures);
     uses.find_map(|use_| stale_hit(fill, use_, now))

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
+use crate::body::watched::WatchedBody;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::{ValidationOutcome, validation_outcome};
@@ -44,14 +45,14 @@ pub(crate) enum Validated<Res> {
     /// The stored response with updated fields, confirmed by a 304, or another response than 304.
     Response(Response<OriginBody<Res>>),
     /// A 304 about another representation.
-    Other(Response<Res>),
+    Other(Response<WatchedBody<Res>>),
 }
 
 /// Interprets the response to a request with the validators of `stored`: a 304 becomes the stored
 /// response with updated fields (RFC 9111 §4.3.4).
 pub(crate) fn confirm_stored<B: Backend, Res>(
     state: &LayerState<B>,
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
     stored: Arc<StoredResponse>,
     outgoing: &mut OutgoingRequest,
 ) -> Validated<Res> {

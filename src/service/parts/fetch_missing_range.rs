@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
+use crate::body::watched::WatchedBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::ranges::{content_range, parse_content_range, range_header, whole_head};
 use crate::semantics::stored::updated_headers;
@@ -22,7 +23,7 @@ pub(crate) enum Completed<Res> {
     /// The stored and the missing bytes together, or another response to the client's request.
     Response(Response<OriginBody<Res>>),
     /// A response about a range, and not about the missing one.
-    Other(Response<Res>),
+    Other(Response<WatchedBody<Res>>),
 }
 
 /// Asks for the missing range only, where parts are stored (RFC 9110 §14.2, §13.1.5). Returns
@@ -40,7 +41,7 @@ pub(crate) fn narrow<Req, F>(request: &mut Request<Req>, held: &HeldParts<F>) ->
 /// Puts the response to a narrowed request together with the stored parts.
 pub(crate) fn complete<B: Backend, Res>(
     state: &LayerState<B>,
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
     held: &HeldParts<B::Fence>,
     outgoing: &mut OutgoingRequest,
 ) -> Completed<Res> {
@@ -115,7 +116,7 @@ fn stored_around(completion: &Completion) -> Option<[Bytes; 2]> {
 fn make_whole<Res>(
     completion: &Completion,
     around: [Bytes; 2],
-    response: Response<Res>,
+    response: Response<WatchedBody<Res>>,
 ) -> (response::Parts, Response<OriginBody<Res>>) {
     let (mut head, body) = response.into_parts();
     let own = whole_head(&head);

@@ -207,6 +207,8 @@ fn source_of<F>(
         shared_key: key,
         lookup_key: fill.miss.lookup_key,
         kind: outgoing.kind,
+        client: None,
+        request: None,
         is_short_refresh: fill.is_short_refresh,
         is_confirmed: false,
         partition,

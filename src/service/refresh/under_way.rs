@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::backend::{Backend, StoredResponse};
 use crate::semantics::moment::Moment;
 use crate::state::LayerState;
+use crate::state::bounded_work::WorkPermit;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
 
 /// A refresh under way with the fields of its request. Unless it stores something, requests with
@@ -79,17 +80,9 @@ impl<B: Backend> Drop for RefreshUnderWay<B> {
 }
 
 /// A short refresh under way.
-pub(super) struct ShortRefreshUnderWay<B: Backend> {
-    pub(super) state: LayerState<B>,
-    /// Whether an earlier one of its key has brought a response.
-    pub(super) is_proven: bool,
+pub(super) struct ShortRefreshUnderWay {
+    /// Its place among those of all keys.
+    pub(super) _permit: WorkPermit,
     /// The time after which it ends.
     pub(super) timeout: Duration,
-}
-
-impl<B: Backend> Drop for ShortRefreshUnderWay<B> {
-    fn drop(&mut self) {
-        let table = &self.state.shared.origin.short_refreshes;
-        table.note_ended(self.is_proven);
-    }
 }

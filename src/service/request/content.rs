@@ -92,7 +92,7 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Result<Option<u64>, Unrea
 pub(crate) struct UnreadableLength;
 
 /// What a request is told apart by beside its target: its method, its content and the fields about
-/// that, `Content-Type` and `Content-Encoding` among them (RFC 10008 §2.7).
+/// that, `Content-Type` and `Content-Encoding` among them (RFC 10008).
 pub(crate) fn key_extension(request: &request::Parts, content: &[u8]) -> KeyExtension {
     let is_about_content =
         |name: &HeaderName| *name != CONTENT_LENGTH && name.as_str().starts_with("content-");

@@ -80,7 +80,7 @@ fn keeps_scheme(in_key: Option<&str>, target: &Uri) -> bool {
 /// authority, or none. The path stays, because a router takes prefixes off the target alone.
 fn rewrite_alike(copy: &mut Uri, target: &Uri, config: &Config) {
     if let Some(trimmed) = config.query.trimmed(copy) {
-        *copy = trimmed;
+        *copy = *trimmed;
     }
     let site = target.scheme().cloned().zip(target.authority().cloned());
     set_site(copy, site);

@@ -1,13 +1,13 @@
 //! The request that goes to the inner service, and the preconditions kept back for its response.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request, response};
 
-use crate::backend::StoredResponse;
+use crate::backend::{Backend, StoredResponse};
 use crate::config::Config;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Contradiction;
@@ -16,6 +16,9 @@ use crate::semantics::reuse::is_condition_or_range;
 use crate::semantics::storing::RequestHead;
 use crate::semantics::validation;
 use crate::service::storing_permission::Asked;
+use crate::shares::ClientId;
+use crate::state::LayerState;
+use crate::state::noted_requests::RequestDigest;
 
 use super::content::HiddenContent;
 use super::preconditions::{Preconditions, has_condition_for};
@@ -28,6 +31,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) headers: HeaderMap,
     /// Cookies and credentials that the request carries.
     pub(crate) kind: RequestKind,
+    /// The client that it is from, if it is known.
+    pub(crate) client: Option<ClientId>,
     /// The client's conditions and ranges that were taken off. They are answered from the whole
     /// response, which other clients get unconditionally.
     client_conditions: Option<HeaderMap>,
@@ -45,42 +50,42 @@ pub(crate) struct OutgoingRequest {
     pub(crate) at: Moment,
     /// When the head of its response was received; until then when the request began.
     pub(crate) received: Moment,
+    /// The digest, once it was asked for.
+    digest: OnceLock<RequestDigest>,
 }
 
 impl OutgoingRequest {
-    /// A request that is sent with the fields it has. Boxed, because several futures pass it on.
-    pub(crate) fn unchanged<Req>(
+    /// A request of a client, if that is known, which is sent with the fields it has. The conditions
+    /// that were `taken` off are none of them, see
+    /// [`take_client_conditions`](super::preconditions::take_client_conditions). Boxed, because
+    /// several futures pass it on.
+    pub(crate) fn new<Req>(
         config: &Config,
         request: &Request<Req>,
-        kind: RequestKind,
+        (kind, client): (RequestKind, Option<ClientId>),
         at: Moment,
+        taken: Option<HeaderMap>,
     ) -> Box<Self> {
         Box::new(Self {
             method: request.method().clone(),
             headers: request.headers().clone(),
             kind,
-            client_conditions: None,
+            client,
+            client_conditions: taken,
             validated: None,
             origin_head: None,
             for_hooks: config.has_storing_hooks().then(|| copy_of_head(request)),
             contradiction: None,
             at,
             received: at,
+            digest: OnceLock::new(),
         })
     }
 
-    /// A request whose client conditions were taken off, see
-    /// [`take_client_conditions`](super::preconditions::take_client_conditions).
-    pub(crate) fn without_conditions<Req>(
-        config: &Config,
-        request: &Request<Req>,
-        kind: RequestKind,
-        at: Moment,
-        taken: HeaderMap,
-    ) -> Box<Self> {
-        let mut outgoing = Self::unchanged(config, request, kind, at);
-        outgoing.client_conditions = Some(taken);
-        outgoing
+    /// The digest of the request, by which its outcome is noted.
+    pub(crate) fn digest<B: Backend>(&self, state: &LayerState<B>) -> RequestDigest {
+        let digest = || state.digest_of(&self.headers).with_client(self.client);
+        *self.digest.get_or_init(digest)
     }
 
     /// The time from the call to the head of its response.

@@ -8,6 +8,7 @@ use crate::key::canonical::cookies::CookieLines;
 use crate::key::{CacheKey, DigestSeed, KeyExtension};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::request_kind::{CredentialFields, RequestKind};
+use crate::service::compress::Demand;
 
 use super::partition::{Partition, PartitionKey};
 use super::preconditions::Preconditions;
@@ -26,6 +27,8 @@ pub(crate) struct RequestKey {
     /// That the request may not be sent in the form of its key, because a hook has panicked.
     // Boxed: next to no request is one.
     pub(super) unsendable: Option<Box<Unsendable>>,
+    /// The form of a response that the request gets; `None` if nothing is coded.
+    pub(crate) demand: Option<Arc<Demand>>,
 }
 
 /// A request that goes to the inner service past the cache, if it goes there.
@@ -102,6 +105,11 @@ impl RequestKey {
     pub(crate) fn is_in_partition(&self) -> bool {
         self.partition_key()
             .is_some_and(|partition| partition.public.is_some())
+    }
+
+    /// The key, unless the request has entered its partition.
+    pub(crate) fn public_key(&self) -> Option<&CacheKey> {
+        (!self.is_in_partition()).then_some(&self.key)
     }
 
     /// Makes the key in the partition the one by which the request looks up, joins flights and

@@ -98,6 +98,7 @@ impl ReadRequest<'_> {
             directives: self.directives,
             is_selective: self.is_selective,
             unsendable: None,
+            demand: None,
         };
         let form = ForwardedForm {
             target: self.target,
@@ -139,10 +140,7 @@ pub(crate) fn classify<'r>(
     if let Some(reason) = bypass_reason(config, request, &fields) {
         return Route::Bypass(reason);
     }
-    match read_request(config, seed, request, &fields) {
-        Ok(read) => Route::Read(read),
-        Err(reason) => route_without_key(request, reason),
-    }
+    read_route(config, seed, request, &fields, Route::Read)
 }
 
 /// Decides the route of a request that is no GET or HEAD.
@@ -157,10 +155,8 @@ fn classify_other<'r>(
         if let Some(reason) = content_bypass_reason(config, request, fields) {
             return Route::Bypass(reason);
         }
-        return match read_request(config, seed, request, fields) {
-            Ok(read) => Route::Content(Box::new(read)),
-            Err(reason) => route_without_key(request, reason),
-        };
+        let by_content = |read| Route::Content(Box::new(read));
+        return read_route(config, seed, request, fields, by_content);
     }
     if invalidation::is_safe(&request.method) {
         return match is_misused_authority_form(request) {
@@ -194,23 +190,27 @@ fn route_without_key<'r>(request: &request::Parts, reason: Bypass) -> Route<'r> 
     }
 }
 
-/// Makes the key of a read from its head. An error says why there is none.
+/// The route of a read, whose key is made from its head. It is moved once, which every hit pays for.
 #[inline(always)]
-fn read_request<'r>(
+fn read_route<'r>(
     config: &'r Config,
     seed: &DigestSeed,
     request: &'r request::Parts,
     fields: &RouteFields<'r>,
-) -> Result<ReadRequest<'r>, Bypass> {
-    let target = config.query.trimmed(&request.uri).map(Box::new);
-    let parts = key_parts(config, request, target.as_deref(), fields.hosts)?;
+    route: impl FnOnce(ReadRequest<'r>) -> Route<'r>,
+) -> Route<'r> {
+    let target = config.query.trimmed(&request.uri);
+    let parts = match key_parts(config, request, target.as_deref(), fields.hosts) {
+        Ok(parts) => parts,
+        Err(reason) => return route_without_key(request, reason),
+    };
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
     let directives = if fields.has_directives {
         RequestDirectives::from_headers(&request.headers, config.ignored)
     } else {
         RequestDirectives::default()
     };
-    Ok(ReadRequest {
+    route(ReadRequest {
         parts,
         key,
         directives,

@@ -33,7 +33,7 @@ pub(crate) fn selected<Res>(
         return whole(stored, stored.headers_with(values), None);
     }
     let (headers, body) = stored.answer(values);
-    let body = ResponseBody::whole(body, stored.trailers().cloned());
+    let body = ResponseBody::whole(body, stored.trailers());
     with_head(body, stored.status(), headers)
 }
 
@@ -57,7 +57,7 @@ fn whole<Res>(
     let body = match (body, stored.trailers()) {
         (None, None) => ResponseBody::default(),
         (None, Some(_)) => ResponseBody::empty_of_unknown_size(),
-        (Some(body), trailers) => ResponseBody::whole(body, trailers.cloned()),
+        (Some(body), trailers) => ResponseBody::whole(body, trailers),
     };
     with_head(body, stored.status(), headers)
 }

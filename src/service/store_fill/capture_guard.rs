@@ -1,12 +1,23 @@
 //! What is told how the storing of a body has ended.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::flight::BodyStream;
+use crate::key::CacheKey;
 use crate::semantics::reason::Refusal;
 
 /// A value that is kept until a body is stored, or is known not to be.
 pub(crate) trait CaptureGuard: Send + 'static {
+    /// Notes how long the call took until the body was whole.
+    fn note_time(&self, _: Duration) {}
+
+    /// Whether the response may be stored under this key, whose turn it is now: that of no call
+    /// which began later was stored meanwhile.
+    fn claim_store(&self, _: CacheKey) -> bool {
+        true
+    }
+
     /// Notes that the response is stored.
     fn mark_stored(&self) {}
 

@@ -21,17 +21,21 @@ pub(crate) fn commit<B: Backend>(
     captured: Captured,
     guard: impl CaptureGuard,
 ) {
+    let called = storable.sharing.called;
+    if captured.is_ok() {
+        guard.note_time(state.now().monotonic_since(called));
+    }
     let (whole, fence) = match (captured, storable.fence) {
         (Ok(whole), Ok(fence)) => (whole, fence),
         (Ok(_), Err(refusal)) => {
-            return refuse_whole(state, guard, (storable.sharing.called, refusal));
+            return refuse_whole(state, guard, (called, refusal));
         }
         (Err(refusal), _) => {
             if let Some(request) = storable.request {
                 note_late_refusal(state, &storable.draft.source, request, refusal);
             }
             guard.mark_refused(refusal);
-            return record_unstored(state, storable.sharing.called, refusal);
+            return record_unstored(state, called, refusal);
         }
     };
     let Whole {
@@ -43,15 +47,18 @@ pub(crate) fn commit<B: Backend>(
         Some(merge) => match merged(&merge, content, &share) {
             Some(content) => (content, None),
             None => {
-                return refuse_whole(state, guard, (storable.sharing.called, Refusal::Budget));
+                return refuse_whole(state, guard, (called, Refusal::Budget));
             }
         },
         None => (content, trailers),
     };
     if !share.may_store(content.bytes().len() as u64) {
-        return refuse_whole(state, guard, (storable.sharing.called, Refusal::Budget));
+        return refuse_whole(state, guard, (called, Refusal::Budget));
     }
-    let (whole, time) = ((&content, trailers), (storable.sharing.called, state.now()));
+    if !guard.claim_store(storable.draft.source.key) {
+        return refuse_whole(state, guard, (called, Refusal::Superseded));
+    }
+    let (whole, time) = ((&content, trailers), (called, state.now()));
     let entry = NewEntry::new(state, storable.draft, fence, whole, time);
     drop(content);
     let task = state.clone();

@@ -7,6 +7,7 @@ use http_body::Body;
 use crate::backend::Backend;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::StoragePolicy;
 use crate::service::fill_data::{Draft, EntrySource, Fill, SharingRules, Storable};
 use crate::service::parts;
 use crate::service::request::outgoing::OutgoingRequest;
@@ -15,6 +16,7 @@ use crate::service::storing_permission::{
     variant_key,
 };
 use crate::state::LayerState;
+use crate::state::noted_requests::RequestDigest;
 
 use super::notes::note_storable;
 
@@ -48,21 +50,21 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let target = fill.key.target(rules.is_private);
     let fence = outside_group_grace(state, fence, &grant.groups, outgoing.at);
     add_date(head, &grant);
-    let lookup_key = fill.miss.lookup_key;
+    let (lookup_key, length) = (fill.miss.lookup_key, announced_length(head, body));
     let key = variant_key(state, target.key, &grant, &outgoing.headers);
-    let shared_key = fill.key.key.with_variant(key.variant());
     if grant.freshness.is_reusable() && target.is_own {
         note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
-    let length = announced_length(head, body);
     Ok(Box::new(Storable {
         draft: Draft {
             head: StoredHead::new(target.identity, head.status, &head.headers, grant.clone()),
             source: EntrySource {
                 key,
-                shared_key,
+                shared_key: fill.key.key.with_variant(key.variant()),
                 lookup_key,
                 kind: outgoing.kind,
+                client: outgoing.client,
+                request: refreshable_request(state, outgoing, &grant),
                 is_short_refresh,
                 is_confirmed: outgoing.is_confirmed(),
                 partition: target.partition,
@@ -82,4 +84,14 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         is_typical: !is_forced && outgoing.is_for_whole(),
         request: None,
     }))
+}
+
+/// The request, if its response may be used while a refresh of it runs.
+fn refreshable_request<B: Backend>(
+    state: &LayerState<B>,
+    outgoing: &OutgoingRequest,
+    grant: &StoragePolicy,
+) -> Option<RequestDigest> {
+    let window = grant.freshness.stale.while_revalidate;
+    (!window.is_zero()).then(|| outgoing.digest(state))
 }

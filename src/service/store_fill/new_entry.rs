@@ -14,6 +14,7 @@ use crate::semantics::stored::{KeptBy, StoredContent};
 use crate::service::fill_data::{Draft, NewEntry};
 use crate::service::parts;
 use crate::service::storing_permission::add_tag;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 use crate::state::throttled_log::Operation;
@@ -50,7 +51,8 @@ impl<F> NewEntry<F> {
         state: LayerState<B>,
     ) -> impl Future<Output = Option<Refusal>> {
         async move {
-            let (source, length) = (self.source, self.length);
+            // Borrowed: what is moved takes its place in the future twice.
+            let source = &self.source;
             let span = state.config.span_of(Work::Store);
             let put = put(&state, &source.key, self.fence, self.response, self.now);
             let refusal = in_span(&span, pin!(put)).await;
@@ -58,23 +60,31 @@ impl<F> NewEntry<F> {
                 // Boxed, because most responses are public.
                 Box::pin(limit_partition(&state, partition, source.key)).await;
             }
+            let is_stored = refusal.is_none();
+            if let Some(client) = source.client_of_variant().filter(|_| is_stored) {
+                // Boxed, because few responses have variants.
+                Box::pin(limit_variants(&state, client, source.key)).await;
+            }
             let status = refusal.map_or("stored", |_| "refused");
             note_end(&span, status, refusal.map(Reason::as_str));
             let histograms = &state.shared.histograms;
             let outcome = refusal.map_or(FillOutcome::Stored, FillOutcome::from_refusal);
             histograms.observe_fill(outcome, self.cost);
             if refusal.is_none() {
-                histograms.observe_stored(length);
+                histograms.observe_stored(self.length);
                 let origin = &state.shared.origin;
                 let lookup_key = NotedKey::new(&source.lookup_key, source.kind);
                 origin.failures.forget(lookup_key);
+                if let Some(request) = source.request {
+                    origin.working.note_stored((lookup_key, request), self.now);
+                }
                 let uncacheable = &state.shared.coalescing.uncacheable;
                 uncacheable.forget_endless(lookup_key);
                 let (key, time) = ((&source.lookup_key, source.kind), (self.now, self.cost));
                 let table = &origin.short_refreshes;
                 match source.is_confirmed {
                     // It may come sooner than a new body.
-                    true => table.note_confirmed(key),
+                    true => table.note_confirmed(key, source.is_short_refresh, self.now),
                     false => table.note_stored(key, source.is_short_refresh, time),
                 }
             }
@@ -124,9 +134,21 @@ async fn put<B: Backend>(
 /// Removes the responses of a partition that were stored first, if there are too many now.
 async fn limit_partition<B: Backend>(state: &LayerState<B>, partition: u128, stored: CacheKey) {
     let limit = state.config.max_private_entries;
-    let backend = &state.shared.store.backend;
     let partitions = &state.shared.partitions;
-    for key in partitions.note_stored(partition, stored, limit) {
+    let oldest = partitions.note_stored(partition, stored, limit);
+    remove(state, oldest).await;
+}
+
+/// Removes the variant of a key that a client had stored last, if it has more than its share now.
+async fn limit_variants<B: Backend>(state: &LayerState<B>, client: ClientId, stored: CacheKey) {
+    let variants = &state.shared.store.of_clients;
+    remove(state, variants.note_stored(&stored, client)).await;
+}
+
+/// Removes responses that have to make room for others.
+async fn remove<B: Backend>(state: &LayerState<B>, keys: impl IntoIterator<Item = CacheKey>) {
+    let backend = &state.shared.store.backend;
+    for key in keys {
         let removed = match backend.fence(Some(key.resource())).await {
             Ok(Some(fence)) => backend.remove(&key, fence).await.map(drop),
             // Nothing of its resource is stored for now.

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::storing::StoragePolicy;
@@ -29,15 +30,17 @@ pub(super) fn note_storable<B: Backend>(
     }
 }
 
-/// Remembers that the response to a request is refused, so that requests like it do not wait.
+/// Remembers from now on that the response to a request is refused, so that requests like it do
+/// not wait.
 pub(crate) fn note_refused<B: Backend>(
     state: &LayerState<B>,
     noted: (NotedKey, RequestDigest),
-    cause: RefusalCause,
+    refused: (RefusalCause, Refusal),
+    now: Moment,
 ) {
-    let (now, ttl) = (state.now(), state.config.coalesce.uncacheable_ttl);
+    let ttl = state.config.coalesce.uncacheable_ttl;
     let uncacheable = &state.shared.coalescing.uncacheable;
-    uncacheable.note(noted, cause, now, ttl);
+    uncacheable.note(noted, refused, now, ttl);
 }
 
 /// Remembers that a body turned out to be too large, or to have no end: the next requests need not
@@ -50,7 +53,14 @@ pub(super) fn note_late_refusal<B: Backend>(
 ) {
     let key = NotedKey::new(&source.lookup_key, source.kind);
     match refusal {
-        Refusal::TooLarge => note_refused(state, (key, request), RefusalCause::Response),
+        Refusal::TooLarge => {
+            note_refused(
+                state,
+                (key, request),
+                (RefusalCause::Response, refusal),
+                state.now(),
+            );
+        }
         Refusal::Endless => {
             let uncacheable = &state.shared.coalescing.uncacheable;
             uncacheable.note_endless((key, request), state.now());

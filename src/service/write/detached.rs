@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::semantics::reason::WriteOutcome;
-use crate::state::detached_writes::DetachedWritePermit;
+use crate::state::bounded_work::WorkPermit;
 use crate::stats::Event;
 use crate::timeout::with_timeout;
 
@@ -35,7 +35,8 @@ pub(super) fn run_on<F, B>(
     let (config, shared) = (&pending.state.config, &pending.state.shared);
     let runtime = runtime.filter(|_| !config.detached_write_timeout.is_zero());
     let max = config.max_detached_writes;
-    let (Some(runtime), Some(permit)) = (runtime, shared.detached_writes.begin(max)) else {
+    let permit = shared.detached_writes.begin(pending.client, max);
+    let (Some(runtime), Some(permit)) = (runtime, permit) else {
         abandon(pending, runtime);
         return;
     };
@@ -67,7 +68,7 @@ struct DetachedWrite<B: Backend> {
     pending: PendingInvalidation<B>,
     runtime: Handle,
     progress: Progress,
-    _permit: DetachedWritePermit,
+    _permit: WorkPermit,
 }
 
 /// The progress of a write without a client.

@@ -4,7 +4,8 @@ use http::{Response, request, response};
 
 use crate::config::Config;
 use crate::config::hook::subject;
-use crate::semantics::reason::{IncompleteRequest, RepeatedRequest, WriteOutcome};
+use crate::semantics::marks::{IncompleteRequest, RepeatedRequest};
+use crate::semantics::reason::WriteOutcome;
 
 /// The outcome of a write by the head of its response: what the hook says, else the status. It is
 /// unknown if the hook panics. An incomplete request is rejected, and no hook is asked.

@@ -30,6 +30,7 @@ use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
 use crate::body::resumed::Resumed;
+use crate::body::watched::WatchedBody;
 use crate::error::{BodyError, BoxError, SharedError};
 use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
@@ -259,7 +260,7 @@ impl<F> Representation<F> {
     pub(crate) async fn store<B, Res>(
         self,
         state: &LayerState<B>,
-        body: Res,
+        body: WatchedBody<Res>,
     ) -> (ResponseBody<Res>, Replaced)
     where
         B: Backend<Fence = F>,
@@ -285,7 +286,7 @@ impl<F> Representation<F> {
             }
         }
         let (data, trailers) = (collected.to_bytes(), collected.trailers);
-        let answer = ResponseBody::whole(data.clone(), trailers.clone());
+        let answer = ResponseBody::whole(data.clone(), trailers.as_ref());
         if data.len() != limit {
             state.record_refusal(Refusal::Truncated);
             return (answer, Replaced::default());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Request, request, response};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, request, response};
 
 use crate::backend::{Backend, Group, InvalidationTarget};
 use crate::config::AlsoInvalidate;
@@ -12,6 +12,7 @@ use crate::semantics::groups::{GroupNames, invalidated_groups};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WriteOutcome;
 use crate::service::request::route::WriteTarget;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 use crate::state::inner_layers::InnerLayers;
 use crate::state::throttled_log::Message;
@@ -21,6 +22,8 @@ use crate::write_info::WriteInfo;
 pub(crate) struct PendingInvalidation<B: Backend> {
     pub(crate) state: LayerState<B>,
     pub(crate) request: request::Parts,
+    /// The client of the request, if it is known.
+    pub(super) client: Option<ClientId>,
     pub(crate) resource: Resource,
     /// The authority in the write's key, which the resources that its response names share.
     pub(super) authority: Box<str>,
@@ -37,6 +40,7 @@ impl<B: Backend> Clone for PendingInvalidation<B> {
         Self {
             state: self.state.clone(),
             request: self.request.clone(),
+            client: self.client,
             resource: self.resource,
             authority: self.authority.clone(),
             path: self.path.clone(),
@@ -73,13 +77,19 @@ impl<B: Backend> PendingInvalidation<B> {
         // values in them live longer.
         let config = &state.config;
         let stores = config.write_through || (config.store_posts && parts.method == Method::POST);
-        if stores || config.has_key_hook() {
+        let keeps_extensions = stores || config.has_key_hook();
+        if keeps_extensions || config.client_by.is_some() {
             parts.extensions = request.extensions().clone();
+        }
+        let client = state.client_of(&parts);
+        if !keeps_extensions {
+            parts.extensions = Extensions::new();
         }
         Self {
             at: state.now(),
             state,
             request: parts,
+            client,
             resource: target.resource,
             authority: target.authority,
             path: target.path,

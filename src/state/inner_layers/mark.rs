@@ -6,13 +6,14 @@
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use http::{Extensions, Request, request};
+use http::{Extensions, Request, Response, request};
 use tower_service::Service;
 
 use crate::backend::Backend;
+use crate::body::watched::WatchedBody;
 use crate::state::layer_state::{LayerState, SharedState};
-use crate::stats::Event;
 
+use super::counted_call::{CountedCall, UncountedCall, count_unready};
 use super::passed::InnerLayers;
 
 /// The layers that a layer of the same cache further outside collects; `None` if there is none that
@@ -78,14 +79,14 @@ impl Mark {
     }
 }
 
-/// The inner service of one request, which counts its calls, and marks the requests that it is
-/// called with. Every call that a layer makes goes through here.
+/// The inner service of one request, which counts its calls by their ends, and marks the requests
+/// that it is called with. Every call that a layer makes goes through here.
 ///
 /// Requests are marked although no other service of this cache is known: the inner service may make
 /// one when it is called, as axum's handlers do.
 pub(crate) struct Marked<S, B: Backend> {
     inner: S,
-    shared: Arc<SharedState<B>>,
+    state: LayerState<B>,
     invalidates: bool,
     layers: Arc<InnerLayers>,
 }
@@ -95,7 +96,7 @@ impl<S, B: Backend> Marked<S, B> {
     pub(crate) fn new(inner: S, state: &LayerState<B>) -> Self {
         Self {
             inner,
-            shared: state.shared.clone(),
+            state: state.clone(),
             invalidates: false,
             layers: Arc::default(),
         }
@@ -115,28 +116,32 @@ impl<S, B: Backend> Marked<S, B> {
     }
 }
 
-impl<S, B, Req> Service<Request<Req>> for Marked<S, B>
+impl<S, B, Req, Res> Service<Request<Req>> for Marked<S, B>
 where
-    S: Service<Request<Req>>,
+    S: Service<Request<Req>, Response = Response<Res>, Error: 'static>,
     B: Backend,
 {
-    type Response = S::Response;
+    type Response = Response<WatchedBody<Res>>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = CountedCall<S::Future, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        let polled = self.inner.poll_ready(cx);
+        if let Poll::Ready(Err(error)) = &polled {
+            count_unready(&self.state, error);
+        }
+        polled
     }
 
-    fn call(&mut self, mut request: Request<Req>) -> S::Future {
+    fn call(&mut self, mut request: Request<Req>) -> Self::Future {
         let mark = Mark {
-            owner: CacheId::new(&self.shared),
+            owner: CacheId::new(&self.state.shared),
             invalidates: self.invalidates,
             layers: Arc::downgrade(&self.layers),
             next: None,
         };
         mark.put(request.extensions_mut());
-        self.shared.counters.count(Event::OriginCall);
-        self.inner.call(request)
+        let call = UncountedCall::begin(self.state.clone(), request.extensions_mut());
+        CountedCall::new(self.inner.call(request), call)
     }
 }

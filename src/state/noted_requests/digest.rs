@@ -6,15 +6,39 @@ use http::HeaderMap;
 use http::header::{COOKIE, HOST};
 
 use crate::semantics::reuse::is_condition_or_range;
+use crate::shares::ClientId;
 
-/// A digest of the fields of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RequestDigest(u32);
+/// A digest of the fields of a request, and the client that it is from. Two requests are the same
+/// if their fields are, whatever client they are from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestDigest {
+    fields: u32,
+    /// `None` if it is not known.
+    client: Option<ClientId>,
+}
+
+impl PartialEq for RequestDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+}
+
+impl Eq for RequestDigest {}
 
 impl RequestDigest {
     /// The digest as a number, for code that knows no requests.
     pub(crate) fn as_number(self) -> u32 {
-        self.0
+        self.fields
+    }
+
+    /// The client that the request is from, if it is known.
+    pub(crate) fn client(self) -> Option<ClientId> {
+        self.client
+    }
+
+    /// The digest of a request from this client.
+    pub(crate) fn with_client(self, client: Option<ClientId>) -> Self {
+        Self { client, ..self }
     }
 }
 
@@ -24,6 +48,11 @@ impl RequestDigest {
 pub(crate) struct RequestDigester(RandomState);
 
 impl RequestDigester {
+    /// The secret by which digests are keyed.
+    pub(crate) fn secret(&self) -> &RandomState {
+        &self.0
+    }
+
     /// The digest of a request with this authority and these fields, in whatever order and lines
     /// they come. `Host` is left out in favour of `authority`. So are conditions and ranges: the
     /// cache takes them off, or what the request causes concerns its client alone.
@@ -42,7 +71,10 @@ impl RequestDigester {
                 digest = digest.wrapping_add(digest_of(name.as_str(), part));
             }
         }
-        RequestDigest((digest >> 32) as u32)
+        RequestDigest {
+            fields: (digest >> 32) as u32,
+            client: None,
+        }
     }
 }
 

@@ -3,14 +3,18 @@
 //! A failure or a refusal may be due to any field of its request. So it is noted for requests with
 //! the same fields, by a digest of them, and says nothing of others. Once [`MAX_NOTED`] different
 //! requests for a key have been noted, with no success between them, it is the key: the notes hold
-//! for all of its requests of that kind.
+//! for all of its requests of that kind. Where clients are known, one client has its
+//! [share](replaced) of the notes of a key, so that the requests of several have to be noted. That
+//! share holds for all of the client's own requests.
 //!
 //! Knows keys, kinds of requests and digests, not what a note means. [`NotedRequests`] is the
 //! table; start at [`NotedRequests::find`]. [`RequestDigester`] makes the digests.
 
 mod digest;
+mod working;
 
 pub(crate) use digest::{RequestDigest, RequestDigester};
+pub(crate) use working::WorkingRequests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +24,7 @@ use crate::flight::ticks;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
+use crate::shares::{may_take, replaced};
 
 /// The number of different requests of a key and kind that are noted. As many of them in a row
 /// speak for all.
@@ -59,7 +64,7 @@ impl NotedKey {
 /// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one with
 /// the fewest notes, which takes the fewest requests to have anew. A note is a number other than 0.
 ///
-/// It takes 136 KiB, and up to 384 KiB more for its notes. Users must cope with notes that are
+/// It takes 136 KiB, and up to 512 KiB more for its notes. Users must cope with notes that are
 /// missing too early, and with a key or a request that is taken for another (digests are compared).
 #[derive(Debug, Default)]
 pub(crate) struct NotedRequests(
@@ -81,6 +86,8 @@ struct Note {
     /// In ticks.
     expiry: u32,
     value: u8,
+    /// More about it, for people.
+    detail: u8,
 }
 
 impl Note {
@@ -93,7 +100,8 @@ impl Note {
 /// none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noted {
-    /// The number of different requests that are noted; [`MAX_NOTED`] at most.
+    /// The number of different requests that are noted; [`MAX_NOTED`] at most, and also where the
+    /// client of this request has its share of the notes, which then speak for it.
     pub(crate) count: usize,
     /// The note on requests with the same fields.
     pub(crate) alike: u8,
@@ -101,14 +109,33 @@ pub(crate) struct Noted {
     pub(crate) any: u8,
     /// What the notes on all requests have in common.
     pub(crate) common: u8,
+    /// The detail of the note on requests with the same fields, or else of the last one.
+    pub(crate) detail: u8,
+    /// Whether all notes are on requests of one client, which is known.
+    pub(crate) is_of_one_client: bool,
 }
 
 impl Noted {
     fn new(notes: &[Note], request: RequestDigest) -> Self {
         // A request is noted once.
         let alike = notes.iter().find(|note| note.request == request);
+        let telling = alike.or(notes.last());
+        let client = notes.last().and_then(|note| note.request.client());
+        let is_of_client = |note: &Note| note.request.client() == client;
+        let is_own = |note: &&Note| note.request.client() == request.client();
+        let own = match request.client() {
+            Some(_) => notes.iter().filter(is_own).count(),
+            None => 0,
+        };
+        // However many of them there are: it gets no further one.
+        let speaks_for_own = own > 0 && !may_take(own, notes.len(), MAX_NOTED);
         Self {
-            count: notes.len(),
+            is_of_one_client: client.is_some() && notes.iter().all(is_of_client),
+            detail: telling.map_or(0, |note| note.detail),
+            count: match speaks_for_own {
+                true => MAX_NOTED,
+                false => notes.len(),
+            },
             alike: alike.map_or(0, |note| note.value),
             any: notes.iter().fold(0, |any, note| any | note.value),
             common: notes.iter().fold(u8::MAX, |all, note| all & note.value),
@@ -202,6 +229,17 @@ impl NotedRequests {
         now: Moment,
         ttl: Duration,
     ) {
+        self.note_with_detail((key, request), (value, 0), now, ttl);
+    }
+
+    /// Like [`note`](Self::note), with a detail that explanations have.
+    pub(crate) fn note_with_detail(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
+        (value, detail): (u8, u8),
+        now: Moment,
+        ttl: Duration,
+    ) {
         let expiry = ticks(now.monotonic().saturating_add(ttl));
         let now = ticks(now.monotonic());
         let sets = || (0..SETS).map(|_| NotedSet::default()).collect();
@@ -213,15 +251,24 @@ impl NotedRequests {
         if ttl.is_zero() {
             return;
         }
-        if notes.len() >= MAX_NOTED {
-            let first = (0..MAX_NOTED).min_by_key(|index| notes[*index].expiry);
+        let clients = notes.iter().map(|note| note.request.client());
+        if let Some(replaced) = replaced(request.client(), clients, MAX_NOTED) {
+            let may_be = |index: &usize| replaced.may_be_of(notes[*index].request.client());
+            let candidates = (0..notes.len()).filter(may_be);
+            let first = candidates.min_by_key(|index| notes[*index].expiry);
             notes.swap_remove(first.unwrap_or(0));
         }
         notes.push(Note {
             request,
             expiry,
             value,
+            detail,
         });
+    }
+
+    /// Removes the note on requests with these fields.
+    fn remove(&self, key: NotedKey, request: RequestDigest) {
+        self.change(key, |_, notes| notes.retain(|note| note.request != request));
     }
 
     /// Lets a note on requests with these fields end at most `ttl` from now, if there is one with
@@ -262,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::semantics::request_kind::RequestKind::{Plain, WithCookies};
+    use crate::shares::ClientId;
 
     const TEN: Duration = Duration::from_secs(10);
 
@@ -340,6 +388,54 @@ mod tests {
         assert_eq!(find(11), 0);
     }
 
+    /// The requests of one client, whose notes are renewed again and again, do not speak for all.
+    #[test]
+    fn a_client_has_its_share_of_the_notes_of_a_key() {
+        let requests = requests(100);
+        let client = |number: u64| Some(ClientId::from_digest(number << 32));
+        let count_for = |notes: &NotedRequests, client| {
+            let noted = notes.find(key("/a"), at(9), || requests[99].with_client(client));
+            (noted.count, noted.is_of_one_client)
+        };
+        let count = |notes: &NotedRequests| count_for(notes, None);
+        let notes = NotedRequests::default();
+        let note = |number: usize, client| {
+            let request = requests[number].with_client(client);
+            notes.note(key("/a"), request, 1, at(0), TEN);
+        };
+        (0..3).for_each(|number| note(number, client(1)));
+        assert_eq!(count_for(&notes, client(1)), (3, true));
+        (0..50).for_each(|number| note(number, client(1)));
+        assert_eq!(count(&notes), (4, true));
+        assert_eq!(count_for(&notes, client(1)), (MAX_NOTED, true));
+        assert_eq!(count_for(&notes, client(2)), (4, true));
+        (50..60).for_each(|number| note(number, client(2)));
+        assert_eq!(count(&notes), (6, false));
+        (60..62).for_each(|number| note(number, client(3)));
+        note(62, client(4));
+        assert_eq!(count(&notes), (MAX_NOTED, false));
+        // One more is noted in place of one of the client that has most.
+        note(63, client(5));
+        let alike = |number: usize| notes.find(key("/a"), at(9), || requests[number]).alike;
+        let of_first = (0..50).filter(|number| alike(*number) != 0).count();
+        assert_eq!((of_first, alike(63)), (3, 1));
+
+        // Three clients in turn have two each, and get no more.
+        let notes = NotedRequests::default();
+        for (number, request) in requests[..30].iter().enumerate() {
+            let request = request.with_client(client(number as u64 % 3));
+            notes.note(key("/a"), request, 1, at(0), TEN);
+        }
+        let counts = [0, 1, 2, 3].map(|number| count_for(&notes, client(number)).0);
+        assert_eq!(counts, [MAX_NOTED, MAX_NOTED, MAX_NOTED, 6]);
+        // Unknown clients have any place.
+        let unknown = NotedRequests::default();
+        for request in &requests[..50] {
+            unknown.note(key("/a"), *request, 1, at(0), TEN);
+        }
+        assert_eq!(count(&unknown), (MAX_NOTED, false));
+    }
+
     #[test]
     fn a_note_can_be_shortened() {
         let notes = NotedRequests::default();
@@ -416,6 +512,6 @@ mod tests {
         let all = sets.iter().flat_map(|set| set.notes().clone());
         let longest = all.map(|notes| notes.capacity()).max();
         assert_eq!((sets.len() * WAYS, longest), (4096, Some(MAX_NOTED)));
-        assert!(size_of::<NotedSet>() <= 136 && size_of::<Note>() <= 12);
+        assert!(size_of::<NotedSet>() <= 136 && size_of::<Note>() <= 16);
     }
 }

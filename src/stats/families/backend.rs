@@ -135,7 +135,9 @@ impl Stats {
             "response_cache_backend_operation_duration_seconds",
             "Operations of a backend outside of the process that were attempted.",
         );
-        for class in [Get, Put, Invalidate].map(classes::of_operation) {
+        // Of a backend in this process, only one that is asked for its usage, there are no counts.
+        let classes = [Get, Put, Invalidate].map(classes::of_operation);
+        for class in classes.into_iter().filter(|_| self.tier == Tier::Far) {
             let all = self.backend_durations.iter();
             let all = all.filter(|(op, _)| classes::of_operation(*op) == class);
             let merged = Distribution::merged(all.map(|(_, distribution)| distribution));

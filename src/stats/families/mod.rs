@@ -6,10 +6,11 @@
 
 mod backend;
 mod classes;
+mod limits;
 mod work;
 
 use super::metric_family::{Families, MetricFamily};
-use super::{InvalidatedTarget, Reason, Stats, StatusClass};
+use super::{Distribution, InvalidatedTarget, Reason, Stats, StatusClass, WaitedFor};
 
 impl Stats {
     /// Returns all metrics, for whatever publishes them.
@@ -35,7 +36,9 @@ impl Stats {
         self.add_backend(&mut families);
         self.add_operations(&mut families);
         self.add_work(&mut families);
+        self.add_calls(&mut families);
         self.add_origin(&mut families);
+        self.add_limits(&mut families);
         families.into_vec()
     }
 
@@ -129,14 +132,6 @@ impl Stats {
     }
 
     fn add_durations(&self, to: &mut Families<'_>) {
-        to.counter(
-            "response_cache_fetch_calls",
-            "Calls of the inner service for fills, by the class of the status that they ended with.",
-        );
-        for (class, distribution) in self.fetch_durations.iter() {
-            let labels = vec![("status_class", class.as_str().into())];
-            to.count(labels, distribution.count());
-        }
         to.histogram(
             "response_cache_fetch_duration_seconds",
             "Calls of the inner service for fills, to the head of the response.",
@@ -149,9 +144,15 @@ impl Stats {
         .merged(&self.fill_durations);
         to.histogram(
             "response_cache_wait_duration_seconds",
-            "Requests that waited for a flight, or for the readiness of the inner service.",
-        )
-        .distributions("on", &self.wait_durations);
+            "Requests that waited for a flight, or for the readiness of the inner service: until it \
+             took them, or had a place in a queue of its own.",
+        );
+        let own_queue = self.origin.as_ref().map(|origin| &origin.wait_durations);
+        for (waited_for, durations) in self.wait_durations.iter() {
+            let own_queue = own_queue.filter(|_| waited_for == WaitedFor::Readiness);
+            let merged = Distribution::merged([durations].into_iter().chain(own_queue));
+            to.distribution(vec![("on", waited_for.as_str().into())], &merged);
+        }
         to.histogram(
             "response_cache_stored_bytes",
             "The sizes of the bodies that were stored.",
@@ -168,7 +169,7 @@ mod tests {
     use crate::backend::{Health, ObserveOperations, Usage};
     use crate::stats::{
         BackendOperation, BackendOperations, Counters, FillOutcome, Histograms, InFlight,
-        OperationResult, OriginLoad, Snapshot, WaitTimes, WaitedFor,
+        OperationResult, OriginLoad, Snapshot, WaitTimes,
     };
 
     /// The most series that there can be: each label of each set, whatever happens.
@@ -193,17 +194,22 @@ mod tests {
         waits.observe(time);
         let origin = OriginLoad {
             max_in_flight: Some(1),
+            servers: 1,
             wait_durations: waits.distribution(),
             ..OriginLoad::default()
         };
         let now = Snapshot {
             uptime: time,
             in_flight: InFlight::default(),
+            origin_silence: Duration::ZERO,
             histograms: &histograms,
             operations: &operations,
             origin: Some(origin),
             max_response: u64::MAX,
-            usage: Some(Usage::default()),
+            usage: Some(Usage {
+                capacity: Some(1),
+                ..Usage::default()
+            }),
             health: Some(Health::default()),
         };
         let stats = Stats::new("name".into(), &Counters::default(), now);

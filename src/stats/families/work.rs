@@ -4,12 +4,37 @@ use super::super::Stats;
 use super::super::metric_family::Families;
 
 impl Stats {
-    pub(super) fn add_origin(&self, to: &mut Families<'_>) {
+    /// The calls of the inner service, as the cache sees them.
+    pub(super) fn add_calls(&self, to: &mut Families<'_>) {
         to.counter(
             "response_cache_origin_calls",
-            "Calls of the inner service: fills and their repetitions, refreshes, writes, bypasses.",
+            "Calls of the inner service for fills, refreshes, writes and bypasses, by their end.",
         )
-        .count(vec![], self.origin_calls);
+        .reasons("status_class", &self.origin_calls);
+        to.counter(
+            "response_cache_origin_rejections",
+            "Calls that ended with 401, 403 or 407 (credentials), or 429 (rate): some of the 4xx.",
+        )
+        .reasons("reason", &self.origin_rejections);
+        to.counter(
+            "response_cache_origin_bodies_failed",
+            "Responses of the inner service that broke off after their head.",
+        )
+        .count(vec![], self.origin_bodies_failed);
+        to.gauge(
+            "response_cache_origin_calls_in_flight",
+            "Calls of the inner service that have no response yet.",
+        )
+        .value(vec![], self.in_flight.origin_calls as f64);
+        to.gauge(
+            "response_cache_origin_silent_seconds",
+            "How long calls have waited since the last response; 0 after a minute without calls.",
+        )
+        .value(vec![], self.origin_silence.as_secs_f64());
+    }
+
+    /// The queue of the inner service, as it says itself.
+    pub(super) fn add_origin(&self, to: &mut Families<'_>) {
         let Some(origin) = &self.origin else {
             return;
         };
@@ -34,6 +59,28 @@ impl Stats {
         if let Some(max) = origin.max_in_flight {
             to.value(vec![], max as f64);
         }
+        for (name, help, value) in [
+            (
+                "response_cache_origin_servers",
+                "Servers that the inner service sends requests to.",
+                origin.servers,
+            ),
+            (
+                "response_cache_origin_servers_down",
+                "Servers that fail their health checks, or cannot be connected to.",
+                origin.servers_down,
+            ),
+            (
+                "response_cache_origin_servers_unknown",
+                "Servers that could not be connected to, and were not tried again for minutes.",
+                origin.servers_unknown,
+            ),
+        ] {
+            to.gauge(name, help);
+            if origin.servers > 0 {
+                to.value(vec![], value as f64);
+            }
+        }
         to.counter(
             "response_cache_origin_refused",
             "Requests that were refused, because they waited in that queue for too long.",
@@ -44,11 +91,6 @@ impl Stats {
             "Requests that the inner service has sent once more itself.",
         )
         .count(vec![], origin.repeated);
-        to.histogram(
-            "response_cache_origin_wait_duration_seconds",
-            "Requests that waited in the queue of the inner service.",
-        )
-        .distribution(vec![], &origin.wait_durations);
     }
 
     pub(super) fn add_work(&self, to: &mut Families<'_>) {
@@ -93,6 +135,7 @@ impl Stats {
 fn features() -> String {
     let features = [
         ("admin", cfg!(feature = "admin")),
+        ("compress", cfg!(feature = "compress")),
         ("metrics", cfg!(feature = "metrics")),
         ("proxy", cfg!(feature = "proxy")),
         ("proxy-tls", cfg!(feature = "proxy-tls")),

@@ -3,6 +3,8 @@
 mod agreeing;
 mod states;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -10,7 +12,7 @@ use tokio::time::advance;
 use tower::Layer;
 use tower_response_cache::backend::{Backend, BreakerState, Guarded, MemoryBackend};
 use tower_response_cache::explain::{Explanation, LifetimeRule, Note, Verdict};
-use tower_response_cache::stats::{Bypass, FetchReason, Refresh, StaleUse, Stats};
+use tower_response_cache::stats::{Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse, Stats};
 use tower_response_cache::{CacheHandle, CacheLayer, Rules, Ttl};
 
 use crate::support::dying::dying;
@@ -314,7 +316,7 @@ async fn an_explanation_mentions_what_keeps_responses_from_being_stored() {
     send(&service, get("/no-store")).await;
     let explanation = explained(&handle, &get("/no-store")).await;
     assert_eq!(explanation.verdict, Verdict::Fetch(FetchReason::UriMiss));
-    assert_eq!(explanation.notes, [Note::RefusedLately]);
+    assert_eq!(explanation.notes, [Note::RefusedLately(Refusal::NoStore)]);
     // A write of unknown outcome.
     send(&service, put("/broken")).await;
     let explanation = explained(&handle, &get("/broken")).await;
@@ -323,6 +325,86 @@ async fn an_explanation_mentions_what_keeps_responses_from_being_stored() {
         "{explanation:?}"
     );
     assert!(explained(&handle, &get("/minute")).await.notes.is_empty());
+}
+
+/// An operator asks without the fields that a browser sends.
+#[tokio::test(start_paused = true)]
+async fn an_explanation_gives_the_reason_of_a_refusal_for_other_fields_and_in_a_partition() {
+    let layer = in_virtual_time(MemoryBackend::default())
+        .private_by(|request| Some(request.headers.get("x-client")?.as_bytes().to_vec()));
+    let (service, handle) = (layer.layer(origin()), layer.handle());
+    let refused = Note::RefusedLately(Refusal::NoStore);
+    let others = Note::OthersRefused(Refusal::NoStore);
+    let of = |client, request| with(request, "x-client", client);
+    let browser = |request| with(with(request, "user-agent", "browser"), "cookie", "a=b");
+    // The path, the request that was sent, and what is explained with which note.
+    for (path, sent, explanations) in [
+        (
+            "/no-store?browser",
+            browser(get("/no-store?browser")),
+            [
+                (browser(get("/no-store?browser")), Some(refused)),
+                (get("/no-store?browser"), Some(others)),
+                (get("/no-store?none"), None),
+            ],
+        ),
+        (
+            "/no-store?alice",
+            of("alice", get("/no-store?alice")),
+            [
+                (of("alice", get("/no-store?alice")), Some(refused)),
+                (of("bob", get("/no-store?alice")), Some(others)),
+                (get("/no-store?alice"), Some(others)),
+            ],
+        ),
+    ] {
+        for _ in 0..3 {
+            send(&service, sent.clone()).await;
+            for (request, note) in &explanations {
+                let explanation = explained(&handle, request).await;
+                let expected: Vec<_> = note.iter().copied().collect();
+                assert_eq!(explanation.notes, expected, "{path}: {request:?}");
+            }
+        }
+    }
+    assert_eq!(others.reason(), Some("no-store"));
+    assert!(others.to_string().contains(Refusal::NoStore.description()));
+}
+
+/// While calls fail, requests with the fields of one that failed are answered at once, and others
+/// call first: what an operator asks about may be either.
+#[tokio::test(start_paused = true)]
+async fn an_explanation_in_a_failure_backoff_says_whose_calls_have_failed() {
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = failing.clone();
+    let layer = in_virtual_time(MemoryBackend::default());
+    let origin = Origin::at_once(move |_| match fails.load(Ordering::Relaxed) {
+        true => answer(503, &[], ""),
+        false => answer(
+            200,
+            &[("cache-control", "max-age=1, stale-if-error=600")],
+            "x",
+        ),
+    });
+    let (service, handle) = (layer.layer(origin.clone()), layer.handle());
+    let browser = || with(get("/a"), "user-agent", "browser");
+    send(&service, browser()).await;
+    failing.store(true, Ordering::Relaxed);
+    advance(Duration::from_secs(3)).await;
+    send(&service, browser()).await;
+    for (request, verdict) in [
+        (browser(), Verdict::StaleHit(StaleUse::IfError)),
+        (get("/a"), Verdict::Fetch(FetchReason::Stale)),
+    ] {
+        let explanation = explained(&handle, &request).await;
+        assert_eq!(explanation.verdict, verdict);
+        assert_eq!(explanation.notes, [Note::OriginFailing]);
+        let calls = origin.calls();
+        let answered = send(&service, request).await;
+        assert_eq!(answered.body, "x", "with the stale response in any case");
+        assert_eq!(origin.calls() > calls, !verdict.is_hit());
+    }
+    assert!(Note::OriginFailing.to_string().contains("without a call"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,7 @@ async fn concurrent_queries_share_a_call_by_their_content() {
     .await;
 }
 
-/// RFC 10008 §2.6: a condition is about the answer to the question. The cache answers it.
+/// RFC 10008: a condition is about the answer to the question. The cache answers it.
 #[tokio::test(start_paused = true)]
 async fn conditions_and_ranges_of_a_query_are_answered_from_the_store() {
     on_both_backends(async |layer| {

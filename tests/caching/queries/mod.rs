@@ -121,7 +121,7 @@ async fn the_framing_of_content_tells_no_requests_apart() {
 }
 
 /// Promise P1: a write removes the responses to all queries of its resource with the others.
-/// RFC 10008 §2: a QUERY is safe, and invalidates nothing.
+/// RFC 10008: a QUERY is safe, and invalidates nothing.
 #[tokio::test(start_paused = true)]
 async fn a_write_invalidates_queries_and_a_query_nothing() {
     on_both_backends(async |layer| {

@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::example::PATIENCE;
 use crate::http2_frames::{
-    ACK, DATA, END_HEADERS, Frame, HEADERS, PING, SETTINGS, WINDOW_UPDATE, frame, literal,
+    ACK, DATA, END_HEADERS, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    frame, literal,
 };
 use crate::raw::connect_from;
 
-/// A connection that answers pings, and does nothing else by itself.
+/// A connection that answers pings until it is told to leave, and does nothing else by itself.
 pub struct Http2Client {
     stream: TcpStream,
+    /// What has been read, but is no whole frame.
+    read: Vec<u8>,
     next: u32,
+    /// The streams that the other side has reset.
+    pub resets: Vec<u32>,
+    /// The content that came so far.
+    pub received: usize,
+    is_told_to_leave: bool,
 }
 
 impl Http2Client {
@@ -32,7 +40,14 @@ impl Http2Client {
         settings.extend(window.to_be_bytes());
         said.extend(frame(SETTINGS, 0, 0, &settings));
         stream.write_all(&said).await.expect("it listens");
-        Self { stream, next: 1 }
+        Self {
+            stream,
+            read: Vec::new(),
+            next: 1,
+            resets: Vec::new(),
+            received: 0,
+            is_told_to_leave: false,
+        }
     }
 
     /// Begins a request; one with content is not ended.
@@ -71,6 +86,14 @@ impl Http2Client {
         }
     }
 
+    /// Waits until the other side takes no new requests for much longer. From then on pings stay
+    /// unanswered, by which it would know that this is known.
+    pub async fn until_told_to_leave(&mut self) {
+        let told = async { while self.next_frame().await.expect("it is open").kind != GOAWAY {} };
+        timeout(PATIENCE, told).await.expect("it is told");
+        self.is_told_to_leave = true;
+    }
+
     /// Answers pings until the other side closes, and counts the content that comes.
     pub async fn wait_for_end(mut self) -> usize {
         let mut received = 0;
@@ -89,16 +112,42 @@ impl Http2Client {
         timeout(time, answering).await.is_err()
     }
 
+    /// The next frame. Nothing is lost if it is waited for in vain.
+    async fn next_frame(&mut self) -> std::io::Result<Frame> {
+        loop {
+            if let Some(frame) = Frame::take(&mut self.read) {
+                return Ok(frame);
+            }
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Waits until so much content has come in all.
+    pub async fn receive(&mut self, bytes: usize) {
+        let receiving = async {
+            while self.received < bytes {
+                self.answer_one().await.expect("it listens");
+            }
+        };
+        timeout(PATIENCE, receiving).await.expect("content");
+    }
+
     async fn answer_one(&mut self) -> std::io::Result<usize> {
-        let received = Frame::read(&mut self.stream).await?;
+        let received = self.next_frame().await?;
         match (received.kind, received.flags) {
             (SETTINGS, 0) => self.stream.write_all(&frame(SETTINGS, ACK, 0, b"")).await?,
-            (PING, 0) => {
+            (PING, 0) if !self.is_told_to_leave => {
                 self.stream
                     .write_all(&frame(PING, ACK, 0, &received.payload))
                     .await?
             }
-            (DATA, _) => return Ok(received.payload.len()),
+            (DATA, _) => {
+                self.received += received.payload.len();
+                return Ok(received.payload.len());
+            }
+            (RST_STREAM, _) => self.resets.push(received.stream),
             _ => {}
         }
         Ok(0)

@@ -1,9 +1,14 @@
 //! Clients that take their time, and the others beside them.
 
+mod awaited_content;
+mod few_workers;
 pub mod http2_client;
+mod limit_counts;
 mod limits;
 mod log;
+mod shares;
 mod slow_readers;
+mod stalled_streams;
 mod stalls;
 mod uploads;
 mod websockets;

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::http2_client::Http2Client;
 use crate::example::Example;
 use crate::origin::{Origin, Step, ok};
-use crate::raw::{Raw, exchange, last_get};
+use crate::raw::{Raw, STREAMED, exchange, last_get};
 
 /// An origin that reads the content of each request before it answers.
 async fn reading() -> Origin {
@@ -16,6 +16,13 @@ async fn reading() -> Origin {
 
 fn put(length: usize, content: &str) -> String {
     format!("PUT /up HTTP/1.1\r\nhost: test.example\r\ncontent-length: {length}\r\n\r\n{content}")
+}
+
+/// A proxy with few places that passes content on as it comes.
+async fn streaming(origin: &Origin, concurrency: &str) -> Example {
+    let url = origin.url();
+    let options = ["--upstream", &url, "--concurrency", concurrency];
+    Example::start("proxy", &[&options, &STREAMED[..]].concat()).await
 }
 
 /// Misses and writes of others, all in time.
@@ -75,8 +82,7 @@ async fn an_upload_goes_on_after_it_has_stalled() {
         false => vec![Step::Content, Step::Say(ok("", "hello").into_bytes())],
     })
     .await;
-    let options = ["--upstream", &origin.url(), "--concurrency", "1"];
-    let proxy = Example::start("proxy", &options).await;
+    let proxy = streaming(&origin, "1").await;
     let mut upload = Raw::connect(proxy.port()).await;
     upload.say(put(6, "abc")).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -101,9 +107,7 @@ async fn no_more_whole_requests_are_with_upstreams_than_places() {
     })
     .await;
     for framing in ["transfer-encoding: chunked", "content-length: 6"] {
-        let url = origin.url();
-        let options = ["--upstream", &url, "--concurrency", "4"];
-        let proxy = Example::start("proxy", &options).await;
+        let proxy = streaming(&origin, "4").await;
         let is_chunked = framing.contains("chunked");
         let (begin, end) = match is_chunked {
             true => ("3\r\nabc\r\n", "0\r\n\r\n"),
@@ -156,7 +160,7 @@ async fn whole_content_without_a_place_is_answered_503() {
         "--broken-upload-timeout",
         "200ms",
     ];
-    let proxy = Example::start("proxy", &[places, times].concat()).await;
+    let proxy = Example::start("proxy", &[&places[..], &times, &STREAMED].concat()).await;
     exchange(proxy.port(), last_get("/up")).await;
     let mut upload = Raw::connect(proxy.port()).await;
     upload.say(put(6, "abc")).await;
@@ -197,8 +201,7 @@ async fn uploads_below_the_lowest_rate_are_ended() {
 #[tokio::test]
 async fn a_client_with_many_stalled_uploads_ends_its_own() {
     let origin = reading().await;
-    let options = ["--upstream", &origin.url(), "--concurrency", "2"];
-    let proxy = Example::start("proxy", &options).await;
+    let proxy = streaming(&origin, "2").await;
     let mut honest = Raw::connect_from("127.0.0.2", proxy.port()).await;
     honest.say(put(6, "abc")).await;
     sleep(Duration::from_millis(300)).await;
@@ -225,8 +228,7 @@ async fn a_client_with_many_stalled_uploads_ends_its_own() {
 #[tokio::test]
 async fn uploads_that_stall_are_bounded() {
     let origin = reading().await;
-    let options = ["--upstream", &origin.url(), "--concurrency", "2"];
-    let proxy = Example::start("proxy", &options).await;
+    let proxy = streaming(&origin, "2").await;
     let mut uploads = Vec::new();
     for _ in 0..4 {
         let mut raw = Raw::connect(proxy.port()).await;
@@ -294,7 +296,7 @@ async fn uploads_that_trickle_hold_up_no_other_request() {
         "--idle-timeout",
         "1s",
     ];
-    let proxy = Example::start("proxy", &options).await;
+    let proxy = Example::start("proxy", &[&options, &STREAMED[..]].concat()).await;
     let mut client = Http2Client::connect(proxy.port(), 65_535).await;
     let mut streams = Vec::new();
     for _ in 0..4 {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::example::{Example, PATIENCE};
-use crate::origin::{Origin, Step, ok};
-use crate::raw::Raw;
+use crate::origin::{Origin, Step, fresh, ok};
+use crate::raw::{Raw, exchange, last_get};
 
 const AGREED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -49,6 +49,33 @@ async fn websockets_are_bounded() {
     let begin = Instant::now();
     while websocket("127.0.0.1", &proxy).await.is_none() {
         assert!(begin.elapsed() < PATIENCE, "there is no room again");
+    }
+}
+
+/// Where there are none, `Upgrade` does not lead a request past the cache.
+#[tokio::test]
+async fn a_request_for_a_websocket_is_one_for_a_page_where_there_are_none() {
+    for (max, is_hit) in [("0", true), ("1", false)] {
+        let origin = Origin::saying(fresh("page")).await;
+        let options = ["--upstream", &origin.url(), "--max-tunnels", max];
+        let proxy = Example::start("proxy", &options).await;
+        for (line, is_hit) in [
+            ("connection: close\r\n", false),
+            (
+                "connection: upgrade, close\r\nupgrade: websocket\r\n",
+                is_hit,
+            ),
+            (
+                "connection: upgrade, close\r\nupgrade: WebSocket\r\n",
+                is_hit,
+            ),
+            ("connection: upgrade, close\r\nupgrade: h2c\r\n", true),
+            ("connection: close\r\n", true),
+        ] {
+            let get = last_get("/").replacen("connection: close\r\n", line, 1);
+            let said = exchange(proxy.port(), get).await;
+            assert_eq!(said.contains("; hit"), is_hit, "{max} {line}: {said}");
+        }
     }
 }
 

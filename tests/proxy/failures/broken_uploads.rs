@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::uploads::{Part, SOON, data, is_hit, put, reset, send_parts, stays_a_hit, with_a_hit};
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
-use crate::raw::{Raw, exchange, last_get};
+use crate::raw::{Raw, STREAMED, exchange, last_get};
 
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 /// A test never waits so long. The other timeouts would end a wait as well.
@@ -169,7 +169,8 @@ async fn an_http2_upstream_is_judged_by_its_answer() {
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), answer));
         }
     });
-    let options = [&["--upstream", &url, "--http2-upstream"][..], &LONG].concat();
+    let options = ["--upstream", &url, "--http2-upstream"];
+    let options = [&options[..], &STREAMED, &LONG].concat();
     let proxy = Example::start("proxy", &options).await;
     exchange(proxy.port(), last_get("/hot")).await;
     let mut raw = Raw::connect(proxy.port()).await;
@@ -393,7 +394,7 @@ async fn content_that_is_whole_is_no_broken_upload() {
         (None, vec![data("abc"), Part::Pause, reset()]),
     ] {
         let options = ["--upstream", &url, "--http2-upstream"];
-        let proxy = Example::start("proxy", &[&options[..], &SHORT].concat()).await;
+        let proxy = Example::start("proxy", &[&options[..], &STREAMED, &SHORT].concat()).await;
         exchange(proxy.port(), last_get("/hot")).await;
         send_parts(&proxy, length, parts).await;
         sleep(10 * SOON).await;

@@ -242,6 +242,10 @@ async fn answers_that_break_off_are_not_stored() {
             "{head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
         ),
         format!("{head}x: {}\r\n\r\nhello", "y".repeat(100_000)),
+        // RFC 9112 §7: whoever takes the other coding off is the recipient.
+        format!("{head}transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        format!("{head}transfer-encoding: chunked, identity\r\n\r\nhello"),
+        format!("{head}transfer-encoding: gzip\r\n\r\nhello"),
     ] {
         let origin = Origin::start(move |heard| match heard.connection {
             0 => vec![Step::Say(broken.clone().into_bytes()), Step::Close],
@@ -254,6 +258,37 @@ async fn answers_that_break_off_are_not_stored() {
         assert!(first.starts_with("HTTP/1.1 502") || !is_whole, "{first}");
         let second = exchange(proxy.port(), last_get("/")).await;
         assert!(second.ends_with("whole"), "{first}\n{second}");
+    }
+}
+
+/// A length that no content has is no reason to stop: nothing is counted before it comes.
+#[tokio::test]
+async fn lengths_beyond_all_content_do_no_harm() {
+    let lengths = [
+        "18446744073709551613",
+        "9223372036854775807",
+        "4611686018427387904",
+    ];
+    for length in lengths {
+        let origin = Origin::start(move |heard| match heard.head.contains(" /long ") {
+            true => {
+                let head = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n";
+                let said = format!("{head}content-length: {length}\r\n\r\nhello");
+                vec![Step::Say(said.into_bytes()), Step::Close]
+            }
+            false => vec![Step::Say(ok("", "fine").into_bytes())],
+        })
+        .await;
+        let proxy = before(&origin).await;
+        for _ in 0..3 {
+            exchange(proxy.port(), last_get("/long")).await;
+            let head = last_get("/long").replacen("GET", "HEAD", 1);
+            exchange(proxy.port(), head).await;
+        }
+        for _ in 0..8 {
+            let said = exchange(proxy.port(), last_get("/")).await;
+            assert!(said.ends_with("fine"), "{length}: {said}");
+        }
     }
 }
 
@@ -367,23 +402,35 @@ async fn a_client_that_does_not_read_is_let_go() {
     raw.hear_no_more_than(64 * 1024 * 1024).await;
 }
 
+/// Where no connection is idle, which would be closed for another one.
 #[tokio::test]
 async fn more_clients_than_there_is_room_for_wait() {
-    let origin = Origin::saying(fresh("hello")).await;
-    let proxy = Example::start(
-        "proxy",
-        &["--upstream", &origin.url(), "--max-connections", "2"],
-    )
+    let origin = Origin::start(|heard| match heard.head.contains("/hangs") {
+        true => vec![Step::Hang],
+        false => vec![Step::Say(fresh("hello").into_bytes())],
+    })
     .await;
-    let (one, two) = (
-        Raw::connect(proxy.port()).await,
-        Raw::connect(proxy.port()).await,
-    );
+    let room = [
+        "--max-connections",
+        "2",
+        "--max-connections-per-client",
+        "0",
+    ];
+    let url = origin.url();
+    let proxy = Example::start("proxy", &[&["--upstream", &url], &room[..]].concat()).await;
+    let mut both = Vec::new();
+    for number in 0..2 {
+        let mut raw = Raw::connect(proxy.port()).await;
+        let line = format!("GET /hangs/{number} ");
+        raw.say(format!("{line}HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        origin.until_heard(&line).await;
+        both.push(raw);
+    }
     let mut third = Raw::connect(proxy.port()).await;
     third.say(last_get("/")).await;
     let waited = tokio::time::timeout(Duration::from_millis(200), third.hear_until("hello"));
     assert!(waited.await.is_err(), "there was room");
-    drop((one, two));
+    drop(both);
     third.hear_until("hello").await;
 }
 

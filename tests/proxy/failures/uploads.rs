@@ -20,7 +20,7 @@ use tower_response_cache::BoxError;
 
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
-use crate::raw::{Raw, exchange, last_get};
+use crate::raw::{Raw, STREAMED, exchange, last_get};
 
 pub(super) const SOON: Duration = Duration::from_millis(50);
 
@@ -46,10 +46,16 @@ async fn before_a_hit_of(options: &[&str], to_write: fn(&str) -> String) -> (Ori
     (origin, proxy)
 }
 
+/// A proxy that passes content on as it comes.
+async fn with_streams(origin: &Origin) -> Example {
+    let url = origin.url();
+    Example::start("proxy", &[&["--upstream", &url], &STREAMED[..]].concat()).await
+}
+
 /// A proxy before an origin, one page of which is a hit.
 pub(super) async fn with_a_hit(origin: &Origin, options: &[&str]) -> Example {
     let url = origin.url();
-    let options = [&["--upstream", &url], options].concat();
+    let options = [&["--upstream", &url], &STREAMED[..], options].concat();
     let proxy = Example::start("proxy", &options).await;
     exchange(proxy.port(), last_get("/hot")).await;
     assert!(is_hit(&proxy).await, "it is stored");
@@ -243,7 +249,7 @@ async fn whole_content_counts_although_its_stream_is_reset() {
         ],
     })
     .await;
-    let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+    let proxy = with_streams(&origin).await;
     exchange(proxy.port(), last_get("/hot")).await;
     send_parts(
         &proxy,
@@ -279,7 +285,7 @@ async fn an_answer_that_is_there_counts() {
             false => vec![Step::Say(answer.clone().into_bytes()), Step::Hang],
         })
         .await;
-        let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+        let proxy = with_streams(&origin).await;
         exchange(proxy.port(), last_get("/hot")).await;
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(put("content-length: 10", "abc")).await;
@@ -306,8 +312,9 @@ async fn failures_of_the_upstream_stay_unknown() {
             false => steps.clone(),
         })
         .await;
-        let options = ["--upstream", &origin.url(), "--head-timeout", head_timeout];
-        let proxy = Example::start("proxy", &options).await;
+        let url = origin.url();
+        let options = ["--upstream", &url, "--head-timeout", head_timeout];
+        let proxy = Example::start("proxy", &[&options, &STREAMED[..]].concat()).await;
         exchange(proxy.port(), last_get("/hot")).await;
         assert!(is_hit(&proxy).await);
         let heard = exchange(proxy.port(), said).await;

@@ -76,9 +76,6 @@ pub struct Pair {
     pub name: &'static str,
     pub proxy: Example,
     origin: Kind,
-    /// How many requests were seen so far.
-    seen: usize,
-    victims: usize,
 }
 
 enum Kind {
@@ -99,18 +96,17 @@ impl Pair {
 
     async fn new(name: &'static str, origin: Kind, url: &str) -> Self {
         let options = ["--upstream", url, "--broken-upload-timeout", "50ms"];
+        let proxy = Example::start("proxy", &options).await;
         Self {
             name,
-            proxy: Example::start("proxy", &options).await,
+            proxy,
             origin,
-            seen: 0,
-            victims: 0,
         }
     }
 
-    /// The request lines that the origin has seen since the last call.
-    pub async fn seen(&mut self) -> Vec<String> {
-        let all = match &self.origin {
+    /// All request lines that the origin has seen.
+    async fn seen(&self) -> Vec<String> {
+        match &self.origin {
             Kind::Hyper(hyper) => {
                 let seen = hyper.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.clone()
@@ -120,25 +116,60 @@ impl Pair {
                 let line = |line: String| line.rsplit_once(' ').map(|(line, _)| line.to_owned());
                 lines.filter_map(line).collect()
             }
-        };
-        let new = all[self.seen..].to_vec();
-        self.seen = all.len();
-        new
+        }
     }
 
-    /// Sends a request of another client. It gets its own response, by whatever connection the
-    /// last one has left. Returns what else the origin has seen.
-    pub async fn assert_next_client_is_answered(&mut self, case: &str) -> Vec<String> {
-        self.victims += 1;
-        let line = format!("GET /saw/victim-{} HTTP/1.1", self.victims);
+    /// The request lines that the origin has seen of each of the first cases, and those of none.
+    ///
+    /// Whether a request that breaks off is seen, and when, is a matter of time: it may be after
+    /// the requests of the next cases. So this is to be asked at the end.
+    pub async fn seen_of(&self, cases: usize) -> (Vec<Vec<String>>, Vec<String>) {
+        let (mut of_cases, mut others) = (vec![Vec::new(); cases], Vec::new());
+        for line in self.seen().await {
+            match case_of(&line).and_then(|number| of_cases.get_mut(number)) {
+                Some(lines) => lines.push(line),
+                None => others.push(line),
+            }
+        }
+        for (number, lines) in of_cases.iter_mut().enumerate() {
+            let before = lines.len();
+            lines.retain(|line| *line != last_of(number));
+            assert_eq!(before - lines.len(), 1, "{}, {number}", self.name);
+        }
+        (of_cases, others)
+    }
+
+    /// Sends a request of another client, the last one of a case. It gets its own response, by
+    /// whatever connection the one before has left.
+    pub async fn assert_next_client_is_answered(&self, case: &str, number: usize) {
+        let line = last_of(number);
         let request = format!("{line}\r\nhost: test.example\r\nconnection: close\r\n\r\n");
         let said = exchange(self.proxy.port(), request).await;
-        let name = self.name;
-        assert_eq!(saw(&said), [line.as_str()], "{case}, {name}: {said}");
-        let mut seen = self.seen().await;
-        assert_eq!(seen.pop(), Some(line), "{case}, {name}");
-        seen
+        assert_eq!(saw(&said), [line.as_str()], "{case}, {}: {said}", self.name);
     }
+}
+
+/// The line of the request that ends the case with this number.
+fn last_of(number: usize) -> String {
+    format!("GET /saw/last-{number} HTTP/1.1")
+}
+
+/// What a case sends, with its number in the paths of its requests.
+pub fn numbered(sent: &str, number: usize) -> String {
+    ["first", "next"]
+        .iter()
+        .fold(sent.to_owned(), |sent, name| {
+            let path = format!("/saw/{name}");
+            sent.replace(&path, &format!("{path}-{number}"))
+        })
+}
+
+/// The number in a request line that an origin has seen.
+fn case_of(line: &str) -> Option<usize> {
+    let path = line.split(' ').nth(1)?;
+    let (name, number) = path.strip_prefix("/saw/")?.split_once('-')?;
+    let is_known = ["first", "next", "last"].contains(&name);
+    number.parse().ok().filter(|_| is_known)
 }
 
 /// The request lines that the responses of an origin tell.

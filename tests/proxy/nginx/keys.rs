@@ -188,7 +188,7 @@ async fn a_redirect_to_https_is_no_loop_behind_nginx_with_tls() {
                     "HTTP/1.1 200",
                 ),
             ] {
-                let said = curl(&["-ik", "-H", &port, &url]).await;
+                let said = curl(&["--http1.1", "-ik", "-H", &port, &url]).await;
                 assert!(said.starts_with(expected), "{forwarding}: {said}");
                 assert!(cache_status(&said).starts_with(status), "{said}");
                 let is_redirect = expected.ends_with("301");

@@ -1,7 +1,7 @@
 //! Between a real nginx and real clients: nginx as the upstream, and as a proxy before ours.
 
 mod clients;
-mod files;
+pub mod files;
 mod hops;
 mod keys;
 mod names;

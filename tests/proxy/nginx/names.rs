@@ -71,24 +71,24 @@ async fn what_a_response_of_nginx_names_is_invalidated() {
     }
 }
 
-/// nginx chooses its certificate by the name of the handshake.
+/// nginx chooses its certificate by the name of the handshake, and the version where it may.
 #[cfg(feature = "proxy-tls")]
 #[tokio::test]
 async fn nginx_is_asked_by_tls_for_the_host_of_the_request() {
     let made = self_signed(&["localhost", "one.test", "two.test"]);
     let pem = [made.cert.pem(), made.signing_key.serialize_pem()];
-    let name = "location /name { return 200 '$ssl_server_name $host'; }";
+    let name = "location /name { return 200 '$ssl_server_name $host $server_protocol'; }";
     let nginx = Nginx::with("sni", name, Some(pem)).await;
     let url = format!("https://localhost:{}", nginx.tls_port);
     let proxy = ReverseProxy::new(&url).expect("a URL").tls(trusting(&made));
     let by_upstream = proxy.clone().tls_by_host(false);
     let told = proxy.clone().host(HostPolicy::Upstream);
     for (proxy, host, expected) in [
-        (&proxy, "one.test", "one.test one.test"),
-        (&proxy, "TWO.test.:8443", "two.test two.test"),
-        (&proxy, "one.test", "one.test one.test"),
-        (&by_upstream, "one.test", "localhost one.test"),
-        (&told, "one.test", "localhost localhost"),
+        (&proxy, "one.test", "one.test one.test HTTP/1.1"),
+        (&proxy, "TWO.test.:8443", "two.test two.test HTTP/1.1"),
+        (&proxy, "one.test", "one.test one.test HTTP/1.1"),
+        (&by_upstream, "one.test", "localhost one.test HTTP/1.1"),
+        (&told, "one.test", "localhost localhost HTTP/2.0"),
     ] {
         let answer = call(proxy, to(Method::GET, "/name", &[("host", host)])).await;
         let answer = answer.expect("an answer");

@@ -155,7 +155,7 @@ fn configuration(folder: &Folder, ports: [u16; 3], with_tls: bool) -> String {
     let tls = match with_tls {
         true => format!(
             "server {{
-                 listen 127.0.0.1:{tls_port} ssl;
+                 listen 127.0.0.1:{tls_port} ssl http2;
                  ssl_certificate {}; ssl_certificate_key {};
                  root {}; include {};
              }}",

@@ -120,6 +120,26 @@ async fn a_file_that_is_not_valid_is_explained() {
         ),
         ("upstream = \"ftp://a\"\n", "unknown scheme"),
         (
+            "upstream = \"http://a\"\nhealth-interval = \"1s\"\n",
+            "--health-path <PATH>",
+        ),
+        (
+            "upstream = \"http://a\"\nhealth-failures = 1\n",
+            "--health-path <PATH>",
+        ),
+        (
+            "upstream = [\"http://a\", \"/=http://b\"]\n",
+            "upstream prefix \"/\": all paths begin so",
+        ),
+        (
+            "upstream = [\"http://a\", \"/x=http://b\", \"/%78/=http://c\"]\n",
+            "upstream prefix \"/%78/\": it has an upstream already",
+        ),
+        (
+            "upstream = \"http://a,b\"\n",
+            "each server needs a URL of its own",
+        ),
+        (
             "upstream = \"http://a\"\n[cache]\nspeed = 5\n",
             "cache: unknown field `speed`",
         ),

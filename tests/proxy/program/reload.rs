@@ -105,7 +105,8 @@ async fn a_hang_up_ends_no_request() {
         false => vec![Step::Say(fresh("hello").into_bytes())],
     })
     .await;
-    let mut configured = Configured::start("reload-requests", &origin, "").await;
+    let mut configured =
+        Configured::start("reload-requests", &origin, "max-buffered-upload = \"0B\"\n").await;
     configured.get("/a").await;
     let mut upload = Raw::connect(configured.proxy.port()).await;
     upload

@@ -21,13 +21,13 @@ use crate::folder::Folder;
 use crate::origin::{Origin, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
-fn write(folder: &Folder, made: &CertifiedKey<KeyPair>) {
+pub fn write(folder: &Folder, made: &CertifiedKey<KeyPair>) {
     folder.write("cert.pem", made.cert.pem());
     folder.write("key.pem", made.signing_key.serialize_pem());
 }
 
 /// A connection of a client that trusts a certificate.
-async fn connect(
+pub async fn connect(
     port: u16,
     made: &CertifiedKey<KeyPair>,
     protocols: &[&str],
@@ -51,7 +51,7 @@ async fn handshake(
         .await
 }
 
-async fn get(mut stream: TlsStream<TcpStream>) -> String {
+pub async fn get(mut stream: TlsStream<TcpStream>) -> String {
     stream
         .write_all(last_get("/").as_bytes())
         .await
@@ -62,7 +62,7 @@ async fn get(mut stream: TlsStream<TcpStream>) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-async fn start(folder: &Folder, origin: &Origin, options: &[&str]) -> Example {
+pub async fn start(folder: &Folder, origin: &Origin, options: &[&str]) -> Example {
     let (url, cert, key) = (
         origin.url(),
         folder.file("cert.pem"),

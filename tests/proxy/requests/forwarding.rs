@@ -192,10 +192,21 @@ fn wrong_upstreams_are_explained() {
             "ftp://a",
             "\"ftp://a\": unknown scheme; use http:// or https://",
         ),
-        ("http://u:p@a", "user information is not supported"),
+        (
+            "http://u:p@a",
+            "\"http://…@a\": user information is not supported",
+        ),
+        ("http://u:p@a@b", "\"http://…@b\""),
+        ("ftp://u:p@a", "\"ftp://…@a\": unknown scheme"),
+        ("u:p@a", "\"…@a\""),
+        ("u:p://q@a", "\"…@a\""),
         ("http://a/?q", "a query is not supported"),
         ("http://a/#f", "a fragment is not supported"),
         ("http://a#?q", "a fragment is not supported"),
+        ("http://a,b", "each server needs a URL of its own"),
+        ("http://a,", "each server needs a URL of its own"),
+        ("http://a:1,b:2/c", "each server needs a URL of its own"),
+        ("http://u:p@a,b", "\"http://…@a,b\": each server"),
         ("http://a:0", "the port is no number from 1 to 65535"),
         ("http://a:65536/b", "the port is no number from 1 to 65535"),
         (
@@ -213,12 +224,116 @@ fn wrong_upstreams_are_explained() {
         "http://a:65535",
         "http://[::1]",
         "http://[::1]:1/b",
+        "http://a/b,c",
+        "http://a,http://b",
     ] {
         assert!(ReverseProxy::new(url).is_ok(), "{url}");
     }
     let proxy = ReverseProxy::new("http://a").expect("a URL");
     assert!(proxy.clone().upstream("api", "http://a").is_err());
     assert!(proxy.upstream("/api", "a").is_err());
+}
+
+/// Each would do nothing, or take the place of another one without a word.
+#[test]
+fn prefixes_without_an_effect_are_explained() {
+    let proxy = ReverseProxy::new("http://a")
+        .and_then(|proxy| proxy.upstream("/api", "http://b"))
+        .expect("URLs");
+    for (prefix, problem) in [
+        ("/", "\"/\": all paths begin so"),
+        ("//", "all paths begin so"),
+        ("/x/..", "all paths begin so"),
+        ("/api", "\"/api\": it has an upstream already"),
+        ("/api/", "it has an upstream already"),
+        ("/%61pi", "it has an upstream already"),
+        ("/x?y", "no path of one upstream alone begins so"),
+        ("/x#y", "no path of one upstream alone begins so"),
+        ("/x y", "no path of one upstream alone begins so"),
+        ("/x\ty", "no path of one upstream alone begins so"),
+        ("/x%2Fy", "no path of one upstream alone begins so"),
+        ("/x\\y", "no path of one upstream alone begins so"),
+        ("/x/..;/y", "no path of one upstream alone begins so"),
+    ] {
+        let error = proxy
+            .clone()
+            .upstream(prefix, "http://c")
+            .expect_err(prefix);
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    for prefix in ["/api/v1", "/apis", "/api;x", "/a%20b", "/%3f"] {
+        assert!(
+            proxy.clone().upstream(prefix, "http://c").is_ok(),
+            "{prefix}"
+        );
+    }
+}
+
+/// RFC 9110 §9.3.1: content of a GET has no meaning, but upstreams may read it.
+#[tokio::test]
+async fn content_of_any_method_reaches_the_upstream_whether_or_not_its_length_is_known() {
+    let origin = Origin::saying(ok("", "")).await;
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE", "POST"] {
+        for length in [None, Some("5")] {
+            let mut request = Request::builder()
+                .method(method)
+                .uri("/")
+                .header("host", "test.example");
+            if let Some(length) = length {
+                request = request.header("content-length", length);
+            }
+            let body = Frames([Frame::data(Bytes::from("hello"))].into());
+            let request = request.body(body).expect("a request");
+            call(&proxy(&origin), request).await.expect("an answer");
+            let heard = origin.heard_one();
+            let content = String::from_utf8_lossy(&heard.content);
+            let expected = match length {
+                None => "5\r\nhello\r\n0\r\n\r\n",
+                Some(_) => "hello",
+            };
+            assert_eq!(content, expected, "{method}: {}", heard.head);
+        }
+    }
+}
+
+/// RFC 9110 §6.5.1: fields that frame, route or store a message are none of its trailers.
+#[tokio::test]
+async fn trailers_have_no_fields_that_count_in_the_head_alone() {
+    let forbidden = [
+        "connection",
+        "keep-alive",
+        "te",
+        "upgrade",
+        "transfer-encoding",
+        "content-length",
+        "set-cookie",
+        "x-forwarded-for",
+        "x_forwarded_host",
+    ];
+    let named = forbidden.join(", ");
+    let lines: String = forbidden.map(|name| format!("{name}: 1\r\n")).concat();
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n0\r\n{lines}x-sum: 5\r\n\r\n"
+    );
+    let origin = Origin::saying(chunked).await;
+    let mut trailers = HeaderMap::new();
+    for name in forbidden {
+        trailers.insert(name, HeaderValue::from_static("1"));
+    }
+    trailers.insert("x-check", HeaderValue::from_static("7"));
+    let frames = [Frame::data(Bytes::from("one")), Frame::trailers(trailers)];
+    let request = Request::put("/")
+        .header("host", "test.example")
+        .header("trailer", format!("x-check, {named}"));
+    let request = request.body(Frames(frames.into())).expect("a request");
+    let answer = call(&proxy(&origin), request).await.expect("an answer");
+    let trailers = answer.trailers.expect("trailers");
+    let names: Vec<_> = trailers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["x-sum"]);
+    let heard = origin.heard_one();
+    let content = String::from_utf8_lossy(&heard.content);
+    assert_eq!(content, "3\r\none\r\n0\r\nx-check: 7\r\n\r\n");
 }
 
 /// Content of a known length keeps it; content of an unknown one is chunked; trailers pass both

@@ -2,6 +2,7 @@
 
 mod clients;
 mod confinement;
+mod field_counts;
 mod forwarding;
 mod one_meaning;
 mod overrides;

@@ -48,6 +48,9 @@ async fn another_method_is_found_in_whatever_spelling() {
         "X-HTTP-METHOD-OVERRIDE: DELETE",
         "x-http-method-override:\t DELETE \t",
         "x-http-method-override: \r\nx-http-method-override: DELETE",
+        "X_HTTP_Method_Override: DELETE",
+        "x_method-override: DELETE",
+        "X.HTTP.Method: DELETE",
     ] {
         let line = format!("{line}\r\nconnection:");
         let request = last_get("/").replacen("connection:", &line, 1);

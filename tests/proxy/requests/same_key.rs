@@ -1,24 +1,36 @@
 //! Arbitrary pairs of requests through the whole stack: if the second is answered by the response
 //! to the first, the upstream would have got the same request.
 //!
-//! Promised is, whatever `Vary` says: the request line, `Host`, and the absence of content. Of the
-//! fields that `Vary` names, which may be any that the upstream gets: their meaning.
+//! Promised is, whatever `Vary` says: the request line, `Host`, the absence of content, and with
+//! the key hook of the proxy what it tells or believes of the host. Of the fields that `Vary` names,
+//! which may be any that the upstream gets: their meaning.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
-use tower_response_cache::proxy::{Forwarding, HostPolicy, Peer, ReverseProxy};
+use tower_response_cache::key::Authority;
+use tower_response_cache::proxy::{ForwardedClaims, Forwarding, HostPolicy, Peer, ReverseProxy};
 
 use crate::origin::{Heard, Origin, Step, ok};
 use crate::spellings::{Choices, FIELDS, Spelling, meaning};
 
+/// A proxy, and whether its cache keys have all that upstreams are told.
+type Configured = (ReverseProxy, bool);
+
 /// Sends requests one after the other through a cache of their own; what the upstream heard.
-async fn heard(origin: &Origin, proxy: &ReverseProxy, requests: &[&Spelling]) -> Vec<Heard> {
+async fn heard(origin: &Origin, proxy: &Configured, requests: &[&Spelling]) -> Vec<Heard> {
+    let (proxy, has_claims) = proxy;
+    let mut cache = CacheLayer::new(MemoryBackend::default());
+    if *has_claims {
+        // As the program does where all hosts are one site, which is where claims count most.
+        cache = cache.key(ForwardedClaims);
+        cache = cache.authority(Authority::fixed("upstream"));
+    }
     let service = ServiceBuilder::new()
         .layer(proxy.request_layer())
-        .layer(CacheLayer::new(MemoryBackend::default()))
+        .layer(cache)
         .service(proxy.clone());
     for spelling in requests {
         let content = if spelling.has_content { "x" } else { "" };
@@ -43,13 +55,16 @@ fn lines(heard: &Heard, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn assert_equal(vary: &str, pair: [&Heard; 2], spellings: [&Spelling; 2]) {
+fn assert_equal(vary: &str, has_claims: bool, pair: [&Heard; 2], spellings: [&Spelling; 2]) {
     let target = |heard: &Heard| {
         let mut line = heard.request_line().split(' ');
         (line.nth(1).map(str::to_owned), heard.content.clone())
     };
     assert_eq!(target(pair[0]), target(pair[1]), "{spellings:#?}");
     let mut names: Vec<&str> = vec!["host", "content-length", "transfer-encoding"];
+    if has_claims {
+        names.extend(["x-forwarded-host", "x_forwarded_host", "x-forwarded-proto"]);
+    }
     if !vary.is_empty() {
         // Everything that the upstream got, named by `Vary` or not.
         names = pair
@@ -65,7 +80,7 @@ fn assert_equal(vary: &str, pair: [&Heard; 2], spellings: [&Spelling; 2]) {
     }
 }
 
-async fn check(options: impl Fn(ReverseProxy) -> ReverseProxy) {
+async fn check(has_claims: bool, options: impl Fn(ReverseProxy) -> ReverseProxy) {
     let all = FIELDS.join(", ");
     for vary in ["", &all] {
         let fields = format!("cache-control: public, max-age=60\r\nvary: {vary}\r\n");
@@ -73,6 +88,7 @@ async fn check(options: impl Fn(ReverseProxy) -> ReverseProxy) {
         let origin =
             Origin::start(move |_| vec![Step::Content, Step::Say(said.clone().into_bytes())]).await;
         let proxy = options(ReverseProxy::new(&origin.url()).expect("a URL"));
+        let proxy = (proxy, has_claims);
         let (mut shared, mut respelled) = (0, 0);
         for seed in 0..300 {
             let choices = Choices::new(seed);
@@ -89,7 +105,7 @@ async fn check(options: impl Fn(ReverseProxy) -> ReverseProxy) {
             }
             shared += 1;
             respelled += usize::from(format!("{first:?}") != format!("{second:?}"));
-            assert_equal(vary, [one, &alone[0]], [&first, &second]);
+            assert_equal(vary, has_claims, [one, &alone[0]], [&first, &second]);
         }
         assert!(shared > 25 && respelled > 12, "{shared} {respelled}");
     }
@@ -97,12 +113,16 @@ async fn check(options: impl Fn(ReverseProxy) -> ReverseProxy) {
 
 #[tokio::test]
 async fn requests_with_one_key_are_one_request_for_the_upstream() {
-    check(|proxy| proxy).await;
+    check(false, |proxy| proxy).await;
 }
 
 /// Where more fields reach the upstream, and fewer hosts.
 #[tokio::test]
 async fn fields_that_are_trusted_or_added_are_told_apart() {
-    check(|proxy| proxy.forwarding(Forwarding::Both)).await;
-    check(|proxy| proxy.trust_forwarded(true).host(HostPolicy::Upstream)).await;
+    let upstream = HostPolicy::Upstream;
+    check(false, |proxy| proxy.forwarding(Forwarding::Both)).await;
+    check(false, |proxy| proxy.trust_forwarded(true).host(upstream)).await;
+    let told = Forwarding::XForwarded;
+    check(true, |proxy| proxy.forwarding(told).host(upstream)).await;
+    check(true, |proxy| proxy.trust_forwarded(true).host(upstream)).await;
 }

@@ -1,4 +1,4 @@
-//! `X-Forwarded-Proto`, `Forwarded` and the cache key.
+//! `X-Forwarded-*`, `Forwarded` and the cache key.
 
 use crate::example::Example;
 use crate::origin::{Origin, Step, fresh, ok};
@@ -125,5 +125,71 @@ async fn all_schemes_of_forwarded_are_in_the_key() {
         exchange(proxy.port(), ask("http")).await;
         let said = exchange(proxy.port(), ask("https")).await;
         assert!(said.ends_with("page"), "{forwarding}: {said}");
+    }
+}
+
+/// An origin that makes URLs of what it is told: of the host, the port and the path of its site.
+async fn naming() -> Origin {
+    Origin::start(|heard| {
+        let names = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"];
+        let told = names.map(|name| heard.field(name)).join("/");
+        let forwarded = heard.field("forwarded");
+        let host = forwarded.split(';').find(|pair| pair.starts_with("host="));
+        let location = format!("https://{told}{}", host.unwrap_or_default());
+        let said = format!(
+            "HTTP/1.1 301 Moved\r\ncache-control: max-age=60\r\n\
+             location: {location}\r\ncontent-length: 0\r\n\r\n"
+        );
+        vec![Step::Content, Step::Say(said.into_bytes())]
+    })
+    .await
+}
+
+/// P10: a redirect to the host that one client has made up is none for the clients of another.
+#[tokio::test]
+async fn a_redirect_to_the_host_that_is_told_is_stored_for_that_host_alone() {
+    let origin = naming().await;
+    let url = origin.url();
+    for forwarding in ["x-forwarded", "forwarded", "both"] {
+        for host in ["upstream", "preserve"] {
+            let flags = ["--host", host, "--forwarding", forwarding];
+            let options = [&["--upstream", url.as_str()][..], &flags].concat();
+            let proxy = Example::start("proxy", &options).await;
+            for is_hit in [false, true] {
+                for name in ["evil.test", "good.test"] {
+                    let get = last_get("/").replacen("test.example", name, 1);
+                    let said = exchange(proxy.port(), get).await;
+                    let location = said.lines().find(|line| line.starts_with("location: "));
+                    let location = location.unwrap_or_else(|| panic!("{flags:?}: {said}"));
+                    assert!(location.contains(name), "{flags:?} {name}: {said}");
+                    assert_eq!(said.contains("; hit"), is_hit, "{flags:?} {name}: {said}");
+                }
+            }
+        }
+    }
+}
+
+/// What a proxy in front tells beside the scheme makes keys, too; the client's address makes none.
+#[tokio::test]
+async fn all_that_a_trusted_proxy_tells_is_in_the_key() {
+    let origin = naming().await;
+    let proxy = trusting_proxy(&origin, "none").await;
+    for (line, has_own_key) in [
+        ("x-forwarded-host: evil.test", true),
+        ("x-forwarded-host: good.test", true),
+        ("x_forwarded_host: evil.test", true),
+        ("x-forwarded-port: 444", true),
+        ("x-forwarded-prefix: /evil", true),
+        ("forwarded: for=192.0.2.1;host=evil.test", true),
+        ("forwarded: for=192.0.2.1;host=good.test", true),
+        ("forwarded: for=192.0.2.2;host=good.test", false),
+        ("x-a: b", true),
+        ("x-forwarded-for: 192.0.2.1", false),
+        ("forwarded: for=192.0.2.1", false),
+    ] {
+        let said = exchange(proxy.port(), get(line)).await;
+        assert_eq!(said.contains("; hit"), !has_own_key, "{line}: {said}");
+        let again = exchange(proxy.port(), get(line)).await;
+        assert!(again.contains("; hit"), "{line}: {again}");
     }
 }

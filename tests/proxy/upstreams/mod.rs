@@ -9,4 +9,5 @@ mod repetition;
 #[cfg(feature = "proxy-tls")]
 mod server_names;
 mod servers;
+mod shared_connections;
 mod versions;

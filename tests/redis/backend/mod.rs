@@ -2,6 +2,8 @@
 //! counterexamples that its protocol must survive, alone and under two caches.
 
 mod addresses;
+#[cfg(feature = "compress")]
+mod compressed;
 #[cfg(feature = "test-util")]
 mod conformance;
 mod entries;
@@ -15,7 +17,7 @@ mod retries;
 mod sharing;
 mod start;
 #[cfg(all(feature = "redis-tls", feature = "redis-client", feature = "test-util"))]
-mod tls;
+pub mod tls;
 mod writes;
 
 use std::future::poll_fn;

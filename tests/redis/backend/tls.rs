@@ -12,12 +12,17 @@ use crate::backend::patient;
 use crate::support::redis::RedisServer;
 
 fn client(server: &RedisServer) -> Client {
+    client_at(&server.tls_url())
+}
+
+/// A client that trusts the authority of test servers.
+pub fn client_at(url: &str) -> Client {
     let authority = fs::read(RedisServer::tls_authority()).expect("a certificate");
     let certificates = TlsCertificates {
         client_tls: None,
         root_cert: Some(authority),
     };
-    Client::build_with_tls(server.tls_url(), certificates).expect("a client")
+    Client::build_with_tls(url, certificates).expect("a client")
 }
 
 #[tokio::test]

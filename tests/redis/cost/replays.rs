@@ -72,21 +72,23 @@ async fn a_thousand_owed_invalidations_are_a_handful_of_commands() {
         let handle = owing(&measured, 1000, is_unknown).await;
         let (cost, time) = delivered(&measured, &handle, Duration::ZERO).await;
         println!("{cost} {time:?}");
-        // 1, 2, 4 and so on to 256, after the failures of the outage.
-        assert!(cost.commands <= 16, "{cost:?}");
+        // A new connection, which loads five scripts; then 1, 2, 4 and so on to 256, after the
+        // failures of the outage.
+        assert!(cost.commands <= 5 + 16, "{cost:?}");
         assert_eq!(health(&handle).replayed, 1000);
     }
 }
 
 /// 16,384 owed invalidations, Redis 2 ms away.
-#[tokio::test]
-async fn as_many_as_are_remembered_are_delivered_within_a_second() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_as_are_remembered_are_delivered_in_few_round_trips() {
     let measured = Measured::start().await;
     let handle = owing(&measured, 16_384, false).await;
     let (cost, time) = delivered(&measured, &handle, Duration::from_millis(1)).await;
     println!("{cost} {time:?}");
-    // At 2 ms each, and what the busy machine of a test takes for them.
+    // 160 ms on the way, at 2 ms each.
     assert!(cost.round_trips <= 80, "{cost:?}");
+    // The rest is work of this machine, which others use too.
     assert!(time < Duration::from_secs(5), "{time:?}");
 }
 

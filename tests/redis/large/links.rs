@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::{Instance, Versions};
 use crate::faults::world::{guarded, options};
@@ -47,7 +48,7 @@ struct Outcome {
 }
 
 /// Watches how late timers are.
-async fn late_timers(end: Instant) -> f64 {
+pub async fn late_timers(end: Instant) -> f64 {
     const BEAT: Duration = Duration::from_millis(2);
     let (mut late, mut beats) = (0, 0);
     while Instant::now() < end {
@@ -94,7 +95,7 @@ async fn run(speed: LinkSpeed, large: Vec<String>, pause: Duration) -> Outcome {
     }
     let (small_counts, large_counts) = (Arc::<Counts>::default(), Arc::<Counts>::default());
     let mut tasks = JoinSet::new();
-    let end = Instant::now() + TIME;
+    let (begin, end) = (tokio::time::Instant::now(), Instant::now() + TIME);
     for first in 0..4 {
         let (reader, counts) = (reader.clone(), small_counts.clone());
         tasks.spawn(async move {
@@ -110,9 +111,12 @@ async fn run(speed: LinkSpeed, large: Vec<String>, pause: Duration) -> Outcome {
     for page in large {
         let (reader, counts) = (reader.clone(), large_counts.clone());
         tasks.spawn(async move {
+            // All at the same moments.
+            let mut turns = interval_at(begin, pause);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
             while Instant::now() < end {
+                turns.tick().await;
                 counts.record(reader.read(&page).await.is_hit());
-                tokio::time::sleep(pause).await;
             }
         });
     }
@@ -169,6 +173,20 @@ async fn a_hot_large_page_over_100_mbit_leaves_small_hits_and_writes_alone() {
 async fn several_large_pages_over_100_mbit_leave_small_hits_and_writes_alone() {
     let pages = (0..6).map(|number| format!("/900000/{number}")).collect();
     assert_well(LinkSpeed::SLOW, pages, Duration::from_millis(5)).await;
+}
+
+/// Entries that are read with the lookup: many at once take more of the link than a lookup has time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_of_8_to_32_kib_over_100_mbit_leave_small_hits_and_writes_alone() {
+    let pages = (0..32).map(|number| format!("/{}/{number}", 8_000 + 770 * number));
+    assert_well(LinkSpeed::SLOW, pages.collect(), Duration::from_millis(250)).await;
+}
+
+/// More than the deadline of a lookup at once: 32 of 30 KB take 77 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_of_30_kb_over_100_mbit_leave_small_hits_and_writes_alone() {
+    let pages = (0..32).map(|number| format!("/30000/{number}"));
+    assert_well(LinkSpeed::SLOW, pages.collect(), Duration::from_millis(250)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

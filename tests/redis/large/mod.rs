@@ -4,7 +4,7 @@ mod bodies;
 mod congestion;
 mod counted;
 mod late_bodies;
-mod links;
+pub mod links;
 mod outages;
 mod stores;
 mod transferred;

@@ -127,7 +127,8 @@ async fn refused_large_stores_keep_no_breaker_closed() {
     let mut puts = Vec::new();
     for sample in waiting {
         let mut put = Box::pin(put(setup.backend.clone(), sample));
-        let outcome = timeout(Duration::from_millis(1), &mut put).await;
+        // Long enough for its bytes to be counted, whatever else runs here.
+        let outcome = timeout(Duration::from_millis(30), &mut put).await;
         outcome.expect_err("it waits");
         puts.push(put);
     }

@@ -93,14 +93,14 @@ async fn count(mut tasks: JoinSet<bool>) -> usize {
     stored
 }
 
-/// 40 bodies of 300 KB, which take a second of the link: those are stored whose turn comes within a
-/// second, the rest is refused, and lookups go on.
+/// 50 bodies of 300 KB, which take 1.2 s of the link, and a round trip each: those are stored whose
+/// turn comes within a second, the rest is refused, and lookups go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_stores_at_once_are_no_failures() {
     let setup = Setup::over(LinkSpeed::SLOW).await;
-    let stored = count(setup.store_many(40).await).await;
-    println!("stored {stored} of 40: {:?}", setup.health());
-    assert!((8..=32).contains(&stored), "{stored}");
+    let stored = count(setup.store_many(50).await).await;
+    println!("stored {stored} of 50: {:?}", setup.health());
+    assert!((8..=42).contains(&stored), "{stored}");
     setup.assert_never_opened();
 }
 

@@ -17,6 +17,7 @@ mod refreshes;
 mod rejections;
 mod scarce_refreshes;
 mod slow_outages;
+mod slow_pages;
 mod strangers_first;
 
 use std::time::Duration;

@@ -104,7 +104,7 @@ fn sampling(version: Arc<AtomicU64>) -> Origin {
 #[test]
 fn no_request_is_answered_by_a_call_that_began_before_it() {
     let shared = Rc::new(Cell::new(0));
-    let orders = every_order_within(2, || {
+    let orders = every_order_within(1, || {
         let world = World::new(dead().0);
         vec![
             counted(&world, &shared, 1),
@@ -150,7 +150,7 @@ async fn a_call_begins_before_the_inner_service_is_called() {
 #[test]
 fn writes_and_readers_in_random_orders() {
     let shared = Rc::new(Cell::new(0));
-    random_orders(0..3_000, || {
+    random_orders(1_500, || {
         let world = World::new(yielding(dead().0));
         vec![
             counted(&world, &shared, 3),
@@ -177,7 +177,7 @@ fn counted<B: Backend>(world: &World<B>, shared: &Rc<Cell<u64>>, times: usize) -
 /// In random orders, while the backend comes back.
 #[test]
 fn a_backend_that_comes_back_in_random_orders() {
-    random_orders(0..3_000, || {
+    random_orders(1_500, || {
         let (backend, switch) = dead();
         let world = World::new(yielding(backend));
         let comes_back: Actor = Box::pin(async move {

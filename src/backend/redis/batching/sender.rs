@@ -7,14 +7,22 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 
-use super::batch::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue, PendingLookup};
-use super::reply::parse_lookup;
-use crate::backend::redis::connection::{CommandError, Connection, Pool};
+use super::batch::{LookupBatch, LookupQueue};
+use super::pending::{BatchLookupResult, PendingLookup};
+use super::permit::{AfterAdding, BatchPermit, QueueWatch};
+use super::promises::SenderThread;
+use super::reply::{LookupReply, parse_lookup};
+use crate::backend::redis::connection::{CommandError, Connection, Pool, SendError};
 use crate::backend::redis::protocol::keys::Namespace;
 use crate::backend::redis::protocol::replies::bulk_strings;
 use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken};
+use crate::backend::reply_count::record_reply;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+
+/// How often a lookup waits for a connection to open. Some servers close each connection at its first
+/// command.
+const MAX_CONNECTING: usize = 3;
 
 /// Looks keys up, several in one round trip. Clones share their batches.
 #[derive(Clone, Debug)]
@@ -27,11 +35,11 @@ pub(crate) struct LookupBatcher {
 }
 
 impl LookupBatcher {
-    /// Creates a batcher that has at most `max_in_flight` batches in flight.
-    pub(crate) fn new(pool: Arc<Pool>, namespace: Namespace, max_in_flight: usize) -> Self {
+    /// Creates a batcher for a pool of so many connections.
+    pub(crate) fn new(pool: Arc<Pool>, namespace: Namespace, connections: usize) -> Self {
         Self {
             pool,
-            queue: Arc::new(LookupQueue::new(max_in_flight)),
+            queue: Arc::new(LookupQueue::new(connections)),
             namespace_key: namespace.namespace_token().into(),
             all_groups_key: namespace.all_groups().into(),
             namespace,
@@ -46,32 +54,79 @@ impl LookupBatcher {
         key: &CacheKey,
         variant: Option<&CacheKey>,
         now: Moment,
-    ) -> BatchLookupResult {
-        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
-        let (reply, to_send) = self.queue.add(key, variant, now);
-        if let Some((batch, permit)) = to_send {
-            drop(runtime.spawn(self.clone().send_batches(batch, permit)));
-        }
-        // The sending task ended with its runtime.
-        reply.await.unwrap_or(Err(CommandError::NO_RUNTIME))
-    }
-
-    /// Sends one batch after another until none is left.
-    async fn send_batches(self, mut batch: LookupBatch, mut permit: BatchPermit) {
+    ) -> Result<LookupReply, CommandError> {
+        let mut attempts = 0;
         loop {
-            self.send_batch(batch).await;
-            match permit.next_batch() {
-                Some(next) => batch = next,
-                None => return,
+            let connecting = match self.lookup_if_open(key, variant, now).await {
+                Ok(reply) => {
+                    record_reply();
+                    return Ok(reply);
+                }
+                Err(SendError::Failed(error)) => return Err(error),
+                Err(SendError::Connecting(connecting)) => connecting,
+            };
+            // Here and not in the task that sends: so its progress counts for this lookup.
+            Box::pin(connecting.wait()).await?;
+            attempts += 1;
+            if attempts > MAX_CONNECTING {
+                return Err(CommandError::closed_at_once());
             }
         }
     }
 
-    async fn send_batch(&self, batch: LookupBatch) {
-        match self.pool.send(|| self.command(&batch)).await {
+    /// Looks a key up if a connection is open.
+    async fn lookup_if_open(
+        &self,
+        key: &CacheKey,
+        variant: Option<&CacheKey>,
+        now: Moment,
+    ) -> BatchLookupResult {
+        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
+        let thread = SenderThread::of(&runtime);
+        let (reply, next) = self.queue.add(key, variant, now, thread);
+        match next {
+            AfterAdding::Send(permit) => drop(runtime.spawn(self.clone().send_batches(permit))),
+            AfterAdding::Watch(watch) => drop(runtime.spawn(self.clone().send_overdue(watch))),
+            AfterAdding::Wait => {}
+        }
+        // The sending task ended with its runtime.
+        reply
+            .await
+            .unwrap_or_else(|_| Err(CommandError::NO_RUNTIME.into()))
+    }
+
+    /// Records the size of an entry that was stored, for the next lookups of it.
+    pub(crate) fn record_stored(&self, key: &CacheKey, bytes: usize) {
+        self.queue.record_stored(key, bytes);
+    }
+
+    /// Sends batches that have waited for long enough, until none waits.
+    async fn send_overdue(self, mut watch: QueueWatch) {
+        while let Some(next) = watch.next() {
+            match next {
+                Ok(permit) => drop(tokio::spawn(self.clone().send_batches(permit))),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Sends one batch after another until none is left.
+    async fn send_batches(self, mut permit: BatchPermit) {
+        let mut is_answered = false;
+        while let Some(batch) = permit.next_batch(is_answered) {
+            is_answered = self.send_batch(batch).await;
+        }
+    }
+
+    /// Sends a batch, and returns whether it was answered.
+    async fn send_batch(&self, batch: LookupBatch) -> bool {
+        let reply = self.pool.send_if_open(|| self.command(&batch)).await;
+        let is_answered = reply.is_ok();
+        match reply {
             Ok((reply, connection)) => self.deliver(batch, reply, &connection),
             Err(error) => fail(batch, &error),
         }
+        is_answered
     }
 
     fn command(&self, batch: &LookupBatch) -> Cmd {
@@ -98,10 +153,10 @@ impl LookupBatcher {
 
     fn deliver(&self, batch: LookupBatch, reply: Value, connection: &Connection) {
         let Some(values) = bulk_strings(reply, reply_values(&batch)) else {
-            return fail(batch, &connection.reject_reply());
+            return fail(batch, &connection.reject_reply().into());
         };
         let bytes = values.iter().flatten().map(Vec::len).sum();
-        self.queue.record_reply_size(bytes, batch.len());
+        self.queue.record_sizes(&batch, &values[TOKENS..]);
         self.pool.count_transferred(bytes);
         let mut values = values.into_iter();
         let namespace = values.next().flatten();
@@ -120,18 +175,21 @@ impl LookupBatcher {
                 (lease, entry, variant),
                 (connection, &self.namespace),
             );
-            pending.complete(&Ok(reply));
+            pending.complete(Ok(reply));
         }
     }
 }
 
+/// The number of values in a reply that are of no single lookup: the tokens that all depend on.
+const TOKENS: usize = 2;
+
 /// The number of values in the reply to a batch: two tokens, and those of each lookup.
 fn reply_values(batch: &LookupBatch) -> usize {
-    2 + batch.iter().map(PendingLookup::values).sum::<usize>()
+    TOKENS + batch.iter().map(PendingLookup::values).sum::<usize>()
 }
 
-fn fail(batch: LookupBatch, error: &CommandError) {
+fn fail(batch: LookupBatch, error: &SendError) {
     for pending in batch {
-        pending.complete(&Err(error.clone()));
+        pending.complete(Err(error.clone()));
     }
 }

@@ -45,6 +45,19 @@ impl CommandError {
         Self::Unusable(RedisProblem::of_reply(command, &error), Some(error))
     }
 
+    /// The error of a connection whose server has failed its health check: what it has replied
+    /// meanwhile does not count.
+    pub(super) fn failed_check() -> Self {
+        let text = "the server failed its health check";
+        Self::ConnectionLost(RedisError::from((ErrorKind::Io, text)))
+    }
+
+    /// The error of a lookup whose connections were opened, and closed before they could be used.
+    pub(crate) fn closed_at_once() -> Self {
+        let text = "each new connection was closed at once";
+        Self::ConnectionLost(RedisError::from((ErrorKind::Io, text)))
+    }
+
     pub(crate) fn from_redis(error: RedisError) -> Self {
         match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension => Self::ErrorReply(error),

@@ -4,7 +4,10 @@
 //! A connection that could not invalidate is not used for lookups either: other instances would go
 //! on serving what this one has overwritten. Start with [`shake_hands`].
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, Value};
@@ -47,17 +50,23 @@ pub(crate) struct HandshakeOptions {
     pub(crate) probe_key: Arc<str>,
     /// The configuration that uses the namespace, if it has a name.
     pub(crate) owner: Option<OwnerRecord>,
+    /// The scripts that requests wait for. A server that was restarted knows none, and a call by
+    /// hash that fails costs a round trip.
+    pub(crate) scripts: Arc<[LuaScript]>,
 }
 
 impl HandshakeOptions {
-    /// The commands of a handshake: identity, clock, probe and owner.
+    /// The commands of a handshake behind `INFO server`: identity, clock, probe, owner and scripts.
     fn commands(&self) -> Pipeline {
         let probe = LuaScript::new(PROBE).eval(&[self.probe_key.to_string()], &[]);
         let mut pipeline = server_info_commands();
-        pipeline.cmd("INFO").arg("server");
         pipeline.add_command(probe);
         if let Some(owner) = &self.owner {
             pipeline.add_command(owner.exchange());
+        }
+        // Their replies are ignored: without permission, the first call sends the text.
+        for script in &*self.scripts {
+            pipeline.add_command(script.load());
         }
         pipeline
     }
@@ -71,7 +80,8 @@ pub(super) struct Handshake {
     pub(super) clock: ServerClock,
 }
 
-/// Reads the identity and the clock of the server, and tries the commands of scripts.
+/// Reads the identity and the clock of the server, tries the commands of scripts, and loads the
+/// scripts.
 ///
 /// One round trip.
 ///
@@ -81,12 +91,16 @@ pub(super) async fn shake_hands(
     connection: &mut MultiplexedConnection,
     options: &HandshakeOptions,
 ) -> Result<Handshake, CommandError> {
-    let pipeline = options.commands();
+    let (info_server, pipeline) = (redis::cmd("INFO").arg("server").take(), options.commands());
     let sent = monotonic_millis(Instant::now());
-    let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len());
-    let replies = replies.await.map_err(CommandError::from_connecting)?;
+    // The client crate reports only of a single command that its reply is none of Redis.
+    let mut first = connection.clone();
+    let first = first.send_packed_command(&info_server);
+    let others = connection.send_packed_commands(&pipeline, 0, pipeline.len());
+    let replies = both(first, others).await;
+    let (server, replies) = replies.map_err(CommandError::from_connecting)?;
     let received = monotonic_millis(Instant::now());
-    let server = replies.get(2).and_then(bulk_text).unwrap_or_default();
+    let server = bulk_text(&server).unwrap_or_default();
     check_mode(server)?;
     if let Some(Value::ServerError(error)) = replies.first() {
         return Err(CommandError::from_refusal("TIME", error.clone().into()));
@@ -104,8 +118,8 @@ pub(super) async fn shake_hands(
         (false, Some(run_id), Some(replication)) => ServerIdentity::new(run_id, replication),
         (false, ..) => return Err(RedisProblem::NoInfo.into()),
     };
-    check_probe(replies.get(3))?;
-    if let (Some(owner), Some(reply)) = (&options.owner, replies.get(4)) {
+    check_probe(replies.get(2))?;
+    if let (Some(owner), Some(reply)) = (&options.owner, replies.get(3)) {
         owner.compare(reply);
     }
     Ok(Handshake {
@@ -113,6 +127,35 @@ pub(super) async fn shake_hands(
         replication_id: info.replication_id.map(str::to_owned),
         clock: ServerClock::new(info.clock_millis, sent, received),
     })
+}
+
+/// Sends one thing and then another, without waiting for the reply to the first one.
+async fn both<A, B>(
+    first: impl Future<Output = Result<A, RedisError>>,
+    second: impl Future<Output = Result<B, RedisError>>,
+) -> Result<(A, B), RedisError> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut reply, mut replies) = (None, None);
+    poll_fn(|cx| {
+        if reply.is_none()
+            && let Poll::Ready(result) = first.as_mut().poll(cx)
+        {
+            reply = Some(result?);
+        }
+        if replies.is_none()
+            && let Poll::Ready(result) = second.as_mut().poll(cx)
+        {
+            replies = Some(result?);
+        }
+        match (reply.take(), replies.take()) {
+            (Some(reply), Some(replies)) => Poll::Ready(Ok((reply, replies))),
+            (one, other) => {
+                (reply, replies) = (one, other);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// Checks the mode in a reply to `INFO server`.

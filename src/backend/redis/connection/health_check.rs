@@ -1,14 +1,16 @@
 //! Health checks of a connection: whether its server is still the same primary.
 //!
 //! A connection in use is checked once a second, beside the commands it carries. One whose last
-//! passed check is too long ago, because it was idle or the check gets no reply, is checked before
-//! it carries another command. Start with [`Connection::ensure_usable`].
+//! passed check is too long ago, because it was idle or the check gets no reply, is checked together
+//! with its next command, whose reply counts only if the check passes. Start with
+//! [`Connection::usability`].
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clocks::{Checks, SuspendAwareInstant, monotonic_millis};
@@ -29,27 +31,47 @@ const KEEP_ALIVE: &str = "\
 local value = redis.pcall('GETRANGE', KEYS[1], 0, 0)
 if type(value) == 'string' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end";
 
+/// Whether a connection can carry a command.
+pub(crate) enum Usability {
+    Usable,
+    /// It was idle for so long that it cannot be trusted. A command may be sent at once: waiting for
+    /// the check first would cost a round trip. Its reply counts only if the check passes.
+    IfCheckPasses(PendingCheck),
+    Broken,
+}
+
+/// The health check of a connection that was idle.
+pub(crate) struct PendingCheck(JoinHandle<()>);
+
+impl PendingCheck {
+    /// Waits for the check, and returns whether the connection has passed.
+    pub(crate) async fn wait_until_passed(self, connection: &Connection) -> bool {
+        self.0.await.is_ok() && !connection.is_broken()
+    }
+}
+
 impl Connection {
-    /// Returns whether the connection can be used, after the health check that is due, if any.
-    ///
-    /// Waits for the check only if the connection was idle for so long that it cannot be trusted.
-    pub(crate) async fn ensure_usable(self: &Arc<Self>, runtime: &Handle) -> bool {
+    /// Returns whether the connection can be used, and starts the health check that is due, if any.
+    pub(crate) fn usability(self: &Arc<Self>, runtime: &Handle) -> Usability {
         let (now, last) = (SuspendAwareInstant::now(), *self.checks());
         if now.since(last.passed) >= MAX_UNCHECKED && !self.is_broken() {
             let connection = self.clone();
             // In its own task: the caller may be cancelled at its deadline, and the check must
             // still find a dead connection.
-            let _ = runtime
-                .spawn(async move { connection.check_after_idle().await })
-                .await;
-        } else if now.since(last.begun) >= CHECK_INTERVAL && self.claim_check(last, now) {
+            let check = runtime.spawn(async move { connection.check_after_idle().await });
+            return Usability::IfCheckPasses(PendingCheck(check));
+        }
+        if now.since(last.begun) >= CHECK_INTERVAL && self.claim_check(last, now) {
             let connection = self.clone();
             drop(runtime.spawn(async move { connection.health_check().await }));
         }
         if self.replies.is_silent_for(self.patience()) {
             self.mark_broken();
         }
-        !self.is_broken()
+        match self.is_broken() {
+            true => Usability::Broken,
+            false => Usability::Usable,
+        }
     }
 
     /// Runs one health check for all callers that wait for it.

@@ -31,7 +31,7 @@ pub(crate) use self::command_error::CommandError;
 pub(crate) use self::handshake::HandshakeOptions;
 pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
 pub(crate) use self::owner_record::OwnerRecord;
-pub(crate) use self::pool::{Pool, ScriptCall};
+pub(crate) use self::pool::{Pool, ScriptCall, SendError};
 pub use self::problem::RedisProblem;
 pub(crate) use self::script::LuaScript;
 pub(crate) use self::server_info::ServerIdentity;

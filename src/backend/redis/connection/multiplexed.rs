@@ -54,12 +54,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and checks that the server can be used: see `handshake.rs`.
-    pub(crate) async fn connect(
+    /// Connects, and checks that the server can be used: see `handshake.rs`. `on_login` is called
+    /// between the two.
+    pub(super) async fn connect(
         client: &Client,
         options: &ConnectionOptions,
+        on_login: impl FnOnce(),
     ) -> Result<Self, CommandError> {
-        let connected = Self::connect_and_identify(client, options);
+        let connected = Self::connect_and_identify(client, options, on_login);
         let connected = with_timeout(options.connect_timeout, connected).await;
         connected.unwrap_or(Err(RedisProblem::Timeout.into()))
     }
@@ -67,6 +69,7 @@ impl Connection {
     async fn connect_and_identify(
         client: &Client,
         options: &ConnectionOptions,
+        on_login: impl FnOnce(),
     ) -> Result<Self, CommandError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -76,6 +79,7 @@ impl Connection {
         install_crypto_provider(client);
         let inner = client.get_multiplexed_async_connection_with_config(&config);
         let mut inner = inner.await.map_err(CommandError::from_connecting)?;
+        on_login();
         let begun = SuspendAwareInstant::now();
         let handshake = shake_hands(&mut inner, &options.handshake).await?;
         Ok(Self {

@@ -22,6 +22,13 @@ impl LuaScript {
         call("EVALSHA", &self.hash, keys, arguments)
     }
 
+    /// Returns the command after which the server knows the script, without a call of it.
+    pub(crate) fn load(&self) -> Cmd {
+        let mut cmd = redis::cmd("SCRIPT");
+        cmd.arg("LOAD").arg(self.text);
+        cmd
+    }
+
     /// Returns the call by text, after which the server knows the script.
     pub(crate) fn eval(&self, keys: &[String], arguments: &[Bytes]) -> Cmd {
         call("EVAL", self.text, keys, arguments)

@@ -29,16 +29,16 @@ pub(crate) struct ProtocolClient {
 }
 
 impl ProtocolClient {
-    /// Creates a client whose lookups have at most `max_batches` commands in flight.
+    /// Creates a client whose pool has so many connections.
     pub(crate) fn new(
         (pool, transfers): (Pool, Transfers),
         namespace: Namespace,
         (max_variants, lease_ttl): (usize, Duration),
-        max_batches: usize,
+        connections: usize,
     ) -> Self {
         let pool = Arc::new(pool);
         Self {
-            batcher: LookupBatcher::new(pool.clone(), namespace.clone(), max_batches),
+            batcher: LookupBatcher::new(pool.clone(), namespace.clone(), connections),
             scripts: Scripts::default(),
             pool,
             transfers,

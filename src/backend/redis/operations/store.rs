@@ -68,7 +68,7 @@ impl ProtocolClient {
             },
         };
         let put = self.run(call, |reply| put_outcome(&reply)).await;
-        self.pool.count_transferred(encoded.length());
+        self.record_sent(key, &encoded, put.as_ref().ok());
         put
     }
 
@@ -145,13 +145,13 @@ impl ProtocolClient {
             keys: &keys,
             arguments,
         };
-        let replaced = self.run(call, |reply| receipt.result(reply).map(stored_if));
-        let outcome = replaced.await?;
-        self.pool.count_transferred(encoded.length());
+        let parse = |reply| receipt.result(reply).map(stored_if);
+        let outcome = self.run(call, parse).await?;
+        self.record_sent(key, &encoded, Some(&outcome));
         if let (PutOutcome::Stored, Some(body)) = (outcome, encoded.body()) {
             // A write waits for the acknowledged invalidation alone. The body is no part of it.
-            let entry = self.namespace.entry(key);
-            let entry = encoded.stored_entry(entry, new_lease, groups.count());
+            let (name, count) = (self.namespace.entry(key), groups.count());
+            let entry = encoded.stored_entry(name, new_lease, count);
             let late = LateBody {
                 script: self.scripts.attach_body.clone(),
                 arguments: encoded.attach_arguments(&entry),
@@ -160,10 +160,17 @@ impl ProtocolClient {
                 temporary: self.namespace.temporary_body(key, &body.suffix),
                 bytes: body.bytes.clone(),
             };
-            let stores = &self.transfers.stores;
-            stores.attach_in_background(late, self.pool.clone());
+            (self.transfers.stores).attach_in_background(late, self.pool.clone());
         }
         Ok(outcome)
+    }
+
+    /// Records the size of an entry that was sent, for the deadlines of lookups and their batches.
+    fn record_sent(&self, key: &CacheKey, encoded: &EncodedResponse, outcome: Option<&PutOutcome>) {
+        self.pool.count_transferred(encoded.length());
+        if outcome == Some(&PutOutcome::Stored) {
+            self.batcher.record_stored(key, encoded.length());
+        }
     }
 
     /// Removes the entry of a key if the fence still holds; returns whether it does.

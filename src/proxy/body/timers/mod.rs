@@ -5,5 +5,5 @@
 
 pub(in crate::proxy) mod head_clock;
 pub(in crate::proxy) mod idle_timer;
-pub(super) mod poll_until;
+pub(in crate::proxy) mod poll_until;
 pub(in crate::proxy) mod reader_timer;

@@ -1,4 +1,4 @@
-//! A timer that is set anew for each look at a client's pace.
+//! A timer that is set anew for each wait.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Sets a timer, and polls it.
-pub(in crate::proxy::body) fn poll_until(
+pub(in crate::proxy) fn poll_until(
     timer: &mut Option<Pin<Box<Sleep>>>,
     until: Instant,
     cx: &mut Context<'_>,

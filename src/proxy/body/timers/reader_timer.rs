@@ -101,6 +101,28 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static> TimedRead
         timed.reader_pauses();
         Self(Kind::Timed(timed))
     }
+
+    /// The data of a body that was read to its end with one frame at most, if the body `may_go`.
+    pub(in crate::proxy::body) fn into_whole(
+        mut self,
+        may_go: impl FnOnce(&B) -> bool,
+    ) -> Result<Option<Bytes>, Self> {
+        let Kind::Whole { body, first } = &mut self.0 else {
+            return Err(self);
+        };
+        if body.is_end_stream() && may_go(body) {
+            match first {
+                None | Some(None) => return Ok(None),
+                Some(Some(Err(_))) => {}
+                Some(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_mut() {
+                        return Ok(Some(std::mem::take(data)));
+                    }
+                }
+            }
+        }
+        Err(self)
+    }
 }
 
 impl<B> State<B> {
@@ -348,8 +370,11 @@ mod tests {
             delay: Box::pin(sleep_until(Instant::now())),
             _held: held.clone(),
         };
-        let place = places.take().await.expect("a place");
-        let place = ResponsePlace::Plain(place, ClientNetwork::default());
+        let place = places
+            .take(ClientNetwork::default())
+            .await
+            .expect("a place");
+        let place = ResponsePlace::Plain(place);
         let limits = ReaderLimits {
             timeout: TIMEOUT,
             lowest_rate,
@@ -410,10 +435,13 @@ mod tests {
     async fn the_place_of_a_slow_reader_is_given_back() {
         let places = Places::new(1, Duration::ZERO);
         let (mut slow, held) = body_with(&places, LowestRate::DEFAULT, 3).await;
-        assert!(places.take().await.is_err());
+        assert!(places.take(ClientNetwork::default()).await.is_err());
         slow.frame().await.expect("a frame").expect("no error");
         tokio::time::sleep(Duration::from_millis(101)).await;
-        let place = places.take().await.expect("the place of the slow one");
+        let place = places
+            .take(ClientNetwork::default())
+            .await
+            .expect("the place of the slow one");
         assert_eq!(places.stats().given_back, 1);
         assert_eq!(Arc::strong_count(&held), 2);
         drop(place);
@@ -421,7 +449,10 @@ mod tests {
         whole.frame().await.expect("a frame").expect("no error");
         whole.frame().await.expect("a frame").expect("no error");
         assert!(whole.is_end_stream());
-        places.take().await.expect("the place of the whole one");
+        places
+            .take(ClientNetwork::default())
+            .await
+            .expect("the place of the whole one");
     }
 
     /// A reader that never pauses for long, but is below the lowest rate.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::proxy::body::in_flight::connection_use::ConnectionUse;
 use crate::proxy::body::upload::RequestBody;
 use crate::proxy::upstream::connect::ServerStream;
+use crate::proxy::upstream::head_wait::KeptTimer;
 
 /// hyper's connection, which ends when it is closed.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -33,6 +34,8 @@ pub(super) struct Http1Connection {
     pub(super) idle_since: Instant,
     /// The requests that were sent on it.
     pub(super) requests: u64,
+    /// The timer of the last wait for a head.
+    pub(super) head_timer: KeptTimer,
 }
 
 impl Http1Connection {
@@ -43,11 +46,11 @@ impl Http1Connection {
         stream: ServerStream,
         host: Option<Authority>,
         builder: &Builder,
-    ) -> Result<Self, hyper::Error> {
+    ) -> Result<Box<Self>, hyper::Error> {
         let connection_use = stream.inner().connection_use().clone();
         let (sender, driver) = builder.handshake(stream).await?;
         let now = Instant::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             driver: Some(Box::pin(driver.with_upgrades())),
             host,
@@ -55,7 +58,8 @@ impl Http1Connection {
             opened: now,
             idle_since: now,
             requests: 0,
-        })
+            head_timer: None,
+        }))
     }
 
     /// Sends a request and waits for the response's head. Cancelling the future leaves the
@@ -66,10 +70,10 @@ impl Http1Connection {
     /// With the request, if the connection was closed before any of it was sent.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         self.requests += 1;
-        let response = self.sender.try_send_request(request);
+        let response = self.sender.try_send_request(*request);
         let mut response = pin!(unconstrained(response));
         let answered = poll_fn(|cx| {
             self.drive(cx);

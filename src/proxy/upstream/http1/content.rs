@@ -17,22 +17,30 @@ use super::idle::IdleConnections;
 pub(in crate::proxy) struct UpstreamContent {
     body: Incoming,
     /// `None` if a task drives the connection, or the content has ended.
-    connection: Option<Box<(Http1Connection, Arc<IdleConnections>)>>,
+    connection: Option<(Box<Http1Connection>, Arc<IdleConnections>)>,
+    /// Held until the exchange has ended.
+    _exchange: Option<Arc<()>>,
 }
 
 impl UpstreamContent {
     /// Content that comes by itself.
     pub(in crate::proxy::upstream) fn driven_by_task(body: Incoming) -> Self {
+        Self::counted(body, None)
+    }
+
+    /// Content that comes by itself, of an exchange that counts for as long as this is held.
+    pub(in crate::proxy::upstream) fn counted(body: Incoming, exchange: Option<Arc<()>>) -> Self {
         Self {
             body,
             connection: None,
+            _exchange: exchange,
         }
     }
 
     /// Content that is read from its connection, which others may use afterwards.
     pub(super) fn read_from(
         body: Incoming,
-        connection: Http1Connection,
+        connection: Box<Http1Connection>,
         idle: &Arc<IdleConnections>,
     ) -> Self {
         if body.is_end_stream() {
@@ -41,14 +49,14 @@ impl UpstreamContent {
         }
         Self {
             body,
-            connection: Some(Box::new((connection, idle.clone()))),
+            connection: Some((connection, idle.clone())),
+            _exchange: None,
         }
     }
 
     /// Leaves the connection to others.
     fn leave(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            let (connection, idle) = *connection;
+        if let Some((connection, idle)) = self.connection.take() {
             idle.put(connection);
         }
     }
@@ -63,14 +71,14 @@ impl Body for UpstreamContent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let Some(connection) = &mut this.connection else {
+        let Some((connection, _)) = &mut this.connection else {
             return Pin::new(&mut this.body).poll_frame(cx);
         };
         // Only the driver brings more, which wakes the task by itself.
         let mut quiet = Context::from_waker(Waker::noop());
         let mut polled = Pin::new(&mut this.body).poll_frame(&mut quiet);
         if polled.is_pending() {
-            connection.0.drive(cx);
+            connection.drive(cx);
             polled = Pin::new(&mut this.body).poll_frame(&mut quiet);
         }
         match &polled {

@@ -37,6 +37,12 @@ pub(super) struct IdleLimits {
     pub(super) max_age: Duration,
 }
 
+#[allow(
+    clippy::vec_box,
+    reason = "each is moved out and in for one request, and is large"
+)]
+type Connections = Vec<Box<Http1Connection>>;
+
 /// The idle connections to one server, by the host that they are for.
 ///
 /// If there are too many, one more closes another one: one that has served only once if there is
@@ -50,7 +56,9 @@ pub(super) struct IdleConnections {
 
 #[derive(Debug, Default)]
 struct State {
-    by_host: HashMap<Option<Authority>, Vec<Http1Connection>>,
+    /// Those that are for any host.
+    for_any: Connections,
+    by_host: HashMap<Authority, Connections>,
     count: usize,
     /// Whether a task looks after them.
     is_watched: bool,
@@ -66,7 +74,7 @@ impl IdleConnections {
 
     /// Takes the connection for a host that was used last. The server may have closed it: then the
     /// next request on it comes back unsent.
-    pub(super) fn take(&self, host: &Option<Authority>) -> Option<Http1Connection> {
+    pub(super) fn take(&self, host: Option<&Authority>) -> Option<Box<Http1Connection>> {
         let now = Instant::now();
         loop {
             let connection = self.lock().pop(host)?;
@@ -77,16 +85,23 @@ impl IdleConnections {
     }
 
     /// Keeps a connection whose exchange has ended, if others may use it.
-    pub(super) fn put(self: &Arc<Self>, mut connection: Http1Connection) {
+    pub(super) fn put(self: &Arc<Self>, mut connection: Box<Http1Connection>) {
         connection.idle_since = Instant::now();
         let is_kept = self.limits.allow(&connection, connection.idle_since);
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
         if !connection.is_free() || !is_kept {
             return;
         }
         let mut state = self.lock();
+        let watch_on = match state.is_watched {
+            true => None,
+            false => match Handle::try_current() {
+                Ok(runtime) => Some(runtime),
+                Err(_) => {
+                    drop(state);
+                    return;
+                }
+            },
+        };
         let replaced = match state.make_room(&connection, self.limits) {
             Ok(replaced) => replaced,
             Err(NoRoom) => {
@@ -95,7 +110,8 @@ impl IdleConnections {
             }
         };
         state.push(connection);
-        if !std::mem::replace(&mut state.is_watched, true) {
+        if let Some(runtime) = watch_on {
+            state.is_watched = true;
             runtime.spawn(Watch::new(self).run());
         }
         drop(state);
@@ -120,16 +136,27 @@ impl IdleLimits {
 struct NoRoom;
 
 impl State {
-    fn pop(&mut self, host: &Option<Authority>) -> Option<Http1Connection> {
-        let connection = self.by_host.get_mut(host)?.pop()?;
+    fn pop(&mut self, host: Option<&Authority>) -> Option<Box<Http1Connection>> {
+        let list = match host {
+            None => &mut self.for_any,
+            Some(host) => self.by_host.get_mut(host)?,
+        };
+        let connection = list.pop()?;
         self.count -= 1;
         Some(connection)
     }
 
-    fn push(&mut self, connection: Http1Connection) {
-        let list = self.by_host.entry(connection.host.clone()).or_default();
+    fn push(&mut self, connection: Box<Http1Connection>) {
+        let list = match &connection.host {
+            None => &mut self.for_any,
+            Some(host) => self.by_host.entry(host.clone()).or_default(),
+        };
         list.push(connection);
         self.count += 1;
+    }
+
+    fn lists(&mut self) -> impl Iterator<Item = &mut Connections> {
+        self.by_host.values_mut().chain([&mut self.for_any])
     }
 
     /// Makes room for a connection; returns the one that is to be closed for it, if any.
@@ -137,21 +164,24 @@ impl State {
         &mut self,
         connection: &Http1Connection,
         limits: IdleLimits,
-    ) -> Result<Option<Http1Connection>, NoRoom> {
-        let same_host = self.by_host.get(&connection.host).map_or(0, Vec::len);
-        if same_host >= limits.max_per_host {
+    ) -> Result<Option<Box<Http1Connection>>, NoRoom> {
+        let same_host = match &connection.host {
+            None => Some(&self.for_any),
+            Some(host) => self.by_host.get(host),
+        };
+        if same_host.map_or(0, Vec::len) >= limits.max_per_host {
             return Err(NoRoom);
         }
         if self.count < limits.max {
             return Ok(None);
         }
         let rank = |idle: &Http1Connection| (idle.requests > 1, idle.idle_since);
-        let lists = self.by_host.values_mut();
-        let least = lists
+        let least = self
+            .lists()
             .filter_map(|list| {
                 let (at, rank) = list
                     .iter()
-                    .map(rank)
+                    .map(|idle| rank(idle))
                     .enumerate()
                     .min_by_key(|(_, rank)| *rank)?;
                 Some((rank, list, at))
@@ -163,21 +193,22 @@ impl State {
         if connection.idle_since.duration_since(since) < MIN_IDLE {
             return Err(NoRoom);
         }
+        let removed = list.remove(at);
         self.count -= 1;
-        Ok(Some(list.remove(at)))
+        Ok(Some(removed))
     }
 
     /// Removes the connections that are not to be used any more, and has the task woken when a
     /// server closes another one.
-    fn remove_ended(&mut self, limits: IdleLimits, cx: &mut Context<'_>) -> Vec<Http1Connection> {
+    fn remove_ended(&mut self, limits: IdleLimits, cx: &mut Context<'_>) -> Connections {
         let (now, mut removed) = (Instant::now(), Vec::new());
-        self.by_host.retain(|_, list| {
+        for list in self.lists() {
             removed.extend(list.extract_if(.., |connection| {
                 connection.drive(cx);
                 connection.is_closed() || !limits.allow(connection, now)
             }));
-            !list.is_empty()
-        });
+        }
+        self.by_host.retain(|_, list| !list.is_empty());
         self.count -= removed.len();
         removed
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use http::header::UPGRADE;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -57,9 +57,10 @@ impl Http1Client {
     /// A client for the server of a URL.
     pub(super) fn new(server: &Uri, options: &ClientOptions) -> Self {
         let mut builder = Builder::new();
-        builder
-            .max_buf_size(options.max_head)
-            .max_headers(options.max_head_fields);
+        builder.max_buf_size(options.max_head);
+        if let Some(max) = options.other_max_head_fields() {
+            builder.max_headers(max);
+        }
         let is_keyed_by_host = options.is_keyed_by_host(server);
         let max_per_host = options.max_idle_connections;
         let limits = IdleLimits {
@@ -89,30 +90,31 @@ impl Http1Client {
     pub(super) async fn send(
         &self,
         host: &Authority,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         needs_new: bool,
         wait: HeadWait<'_>,
     ) -> Result<Response<UpstreamContent>, FailedSend> {
-        let key = self.is_keyed_by_host.then(|| host.clone());
+        let key = self.is_keyed_by_host.then_some(host);
         loop {
             let kept = match needs_new {
                 true => None,
-                false => self.idle.take(&key),
+                false => self.idle.take(key),
             };
             let is_kept = kept.is_some();
             let connection = match kept {
                 Some(connection) => connection,
-                None => self.connect(host, key.clone()).await?,
+                // Boxed: most requests need no new one.
+                None => Box::pin(self.connect(host, key.cloned())).await?,
             };
             wait.connected();
             let connection_use = connection.connection_use.clone();
-            let sent = wait.for_head(self.exchange(connection, request)).await??;
+            let sent = self.exchange(connection, request, wait).await?;
             let mut error = match sent {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             match error.take_message() {
-                Some(unsent) if is_kept => request = unsent,
+                Some(unsent) if is_kept => request = Box::new(unsent),
                 _ => return Err(failed(error, &connection_use)),
             }
         }
@@ -122,7 +124,7 @@ impl Http1Client {
         &self,
         host: &Authority,
         key: Option<Authority>,
-    ) -> Result<Http1Connection, FailedSend> {
+    ) -> Result<Box<Http1Connection>, FailedSend> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(self.scheme.clone());
         uri.authority = Some(host.clone());
@@ -139,21 +141,25 @@ impl Http1Client {
     ///
     /// # Errors
     ///
-    /// `Internal` if the content panics.
+    /// `HeadTimeout`; `Internal` if the content panics.
     async fn exchange(
         &self,
-        mut connection: Http1Connection,
-        request: Request<RequestBody>,
+        mut connection: Box<Http1Connection>,
+        request: Box<Request<RequestBody>>,
+        wait: HeadWait<'_>,
     ) -> Result<Sent<UpstreamContent>, ProxyError> {
         if request.body().is_end_stream() && !request.headers().contains_key(UPGRADE) {
-            let sent = connection.exchange(request).await;
+            let mut timer = connection.head_timer.take();
+            let sent = wait.for_head(&mut timer, connection.exchange(request));
+            let sent = sent.await?;
+            connection.head_timer = timer;
             return Ok(sent.map(|response| {
                 response.map(|body| UpstreamContent::read_from(body, connection, &self.idle))
             }));
         }
         let (sender, sent) = oneshot::channel();
         tokio::spawn(drive(connection, request, sender, self.idle.clone()));
-        let sent = sent.await;
+        let sent = wait.for_head(&mut None, sent).await?;
         let sent = sent.map_err(|ended| ProxyErrorKind::Internal.caused_by(ended))?;
         Ok(sent.map(|response| response.map(UpstreamContent::driven_by_task)))
     }
@@ -161,20 +167,30 @@ impl Http1Client {
 
 /// Drives a connection through one exchange, and leaves it to others then. Ends early, and closes the
 /// connection, if nobody waits for the response.
+///
+/// A server may answer without having read the content, and take it for the next request. So the
+/// connection is closed if the content had no meaning for the method (RFC 9110 §9.3.1), or if the
+/// response is an error.
 async fn drive(
-    mut connection: Http1Connection,
-    request: Request<RequestBody>,
+    mut connection: Box<Http1Connection>,
+    request: Box<Request<RequestBody>>,
     mut sender: oneshot::Sender<Sent<Incoming>>,
     idle: Arc<IdleConnections>,
 ) {
+    let has_content = !request.body().is_end_stream();
+    let is_for_content = ![Method::GET, Method::HEAD].contains(request.method());
     let sent = tokio::select! {
         biased;
         () = sender.closed() => return,
         sent = connection.exchange(request) => sent,
     };
+    let is_accepted = |response: &Response<_>| response.status().as_u16() < 400;
+    let was_read = !has_content || (is_for_content && sent.as_ref().is_ok_and(is_accepted));
     if sender.send(sent).is_ok() {
         connection.until_free().await;
-        idle.put(connection);
+        if was_read {
+            idle.put(connection);
+        }
     }
 }
 

@@ -228,15 +228,24 @@ impl<'b> HeadFields<'b> {
         }
     }
 
-    /// Returns a header map with the lines that `keeps` accepts.
-    pub(super) fn to_map(self, keeps: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    /// Returns a header map with all lines.
+    pub(super) fn to_map(self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in self.lines() {
-            if let (Some(name), Some(value)) = (name.to_name(), value.to_value())
-                && keeps(&name)
-            {
+            if let (Some(name), Some(value)) = (name.to_name(), value.to_value()) {
                 // A map that is full stays as it is.
                 let _ = map.try_append(name, value);
+            }
+        }
+        map
+    }
+
+    /// Returns a header map with the lines of one field. No other value is made.
+    pub(super) fn lines_of(self, name: &HeaderName) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (_, value) in self.lines().filter(|(line, _)| line.is(name)) {
+            if let Some(value) = value.to_value() {
+                let _ = map.try_append(name.clone(), value);
             }
         }
         map
@@ -254,7 +263,9 @@ impl<'b> HeadFields<'b> {
                 is_custom_name(text).then_some(())?;
             }
             if let StoredValue::Bytes(bytes, _) = value {
-                bytes.iter().all(is_allowed).then_some(())?;
+                // Without an early end, which would make it a loop of single bytes.
+                let are_allowed = bytes.iter().fold(true, |all, byte| all & is_allowed(*byte));
+                are_allowed.then_some(())?;
             }
             if name.is(&CONTENT_LENGTH) {
                 (fields::decimal(value.as_bytes()?)? == length as u64).then_some(())?;
@@ -272,6 +283,6 @@ fn is_custom_name(text: &[u8]) -> bool {
 }
 
 /// Returns whether the value of a field may have this byte.
-fn is_allowed(byte: &u8) -> bool {
-    (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t'
+fn is_allowed(byte: u8) -> bool {
+    ((byte >= b' ') & (byte != 0x7f)) | (byte == b'\t')
 }

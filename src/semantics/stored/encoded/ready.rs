@@ -288,7 +288,7 @@ impl Ready {
 /// Makes a map of nothing else.
 #[cold]
 fn made_alone(source: HeadSource<'_>) -> HeaderMap {
-    let map = source.fields().to_map(|_| true);
+    let map = source.fields().to_map();
     match source.kind {
         HeadKind::Whole => map,
         HeadKind::NotModified => not_modified_headers(&map),

@@ -81,7 +81,7 @@ impl<F: Clone> FlightMember<F> {
             not_before: self.requires_newer.then_some(self.began),
             completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
             only_answered: self.place.is_some(),
-            ..join_rules(state, now)
+            ..join_rules(state, self.client, now)
         }
     }
 
@@ -112,7 +112,7 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Duration {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        let request = || state.digest_of(&outgoing.headers);
+        let request = || outgoing.digest(state);
         let key = NotedKey::new(&self.key, outgoing.kind);
         match uncacheable.expected_endless(key, now, request) {
             ExpectedRefusal::Alike => Duration::ZERO,
@@ -140,7 +140,7 @@ impl<F: Clone> FlightMember<F> {
         (now, is_known): (Moment, bool),
     ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        let request = || state.digest_of(&outgoing.headers);
+        let request = || outgoing.digest(state);
         let asked = (&self.key, outgoing.kind);
         match uncacheable.expected(asked, now, request, is_known) {
             ExpectedRefusal::No => false,

@@ -15,6 +15,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
 use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;
@@ -36,6 +37,8 @@ const MAX_LOOKS: usize = 3;
 /// A request that leads or follows flights of its key, and how many more it will try.
 pub(crate) struct FlightMember<F> {
     pub(super) key: CacheKey,
+    /// The client of the request, if it is known.
+    pub(super) client: Option<ClientId>,
     began: Moment,
     /// Whether it takes no response of a call that began before it.
     pub(super) requires_newer: bool,
@@ -120,6 +123,7 @@ impl<F: Clone> FlightMember<F> {
             && fill.miss.refusal.is_none();
         Self {
             key: fill.miss.lookup_key,
+            client: outgoing.client,
             began: outgoing.at,
             requires_newer: directives.no_cache
                 || directives.max_age.is_some_and(|age| age.is_zero()),
@@ -290,8 +294,12 @@ pub(super) fn is_known<B: Backend>(
         .is_known(now, state.config.coalesce.uncacheable_ttl)
 }
 
-/// The rules for joining a flight at `now`.
-pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> JoinRules {
+/// The rules for the request of a client, if that is known, that joins a flight at `now`.
+pub(crate) fn join_rules<B: Backend>(
+    state: &LayerState<B>,
+    client: Option<ClientId>,
+    now: Moment,
+) -> JoinRules {
     JoinRules {
         now,
         not_before: None,
@@ -299,5 +307,6 @@ pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> Join
         takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
         fill_timeout: state.config.coalesce.fill_timeout,
         only_answered: false,
+        client,
     }
 }

@@ -11,7 +11,6 @@
 //!
 //! Start with [`BodyStores::store`].
 
-use std::error::Error;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use super::late::{Late, LateBodies, LateBody};
 use crate::backend::redis::connection::{CommandError, Pool, ScriptCall};
 use crate::backend::redis::protocol::entry::StoredEntry;
 use crate::backend::redis::protocol::ttl::ttl_millis;
+use crate::error::causes::WithCauses;
 use crate::semantics::stored::DetachedBody;
 use crate::timeout::{max_transfer_time, with_timeout};
 
@@ -127,7 +127,7 @@ impl BodyStores {
         drop(runtime.spawn(async move {
             if let Err(error) = stores.attach(&body, late, &pool).await {
                 tracing::debug!(
-                    error = &error as &dyn Error,
+                    error = %WithCauses(&error),
                     "redis body not stored; its entry is a miss"
                 );
             }

@@ -10,6 +10,8 @@ mod foreign;
 mod invalidate;
 mod store;
 
+use std::sync::Arc;
+
 use self::create::{
     GET_OR_CREATE_ALL_GROUPS, GET_OR_CREATE_LEASE, GET_OR_CREATE_NAMESPACE, GET_OR_CREATE_STRIPES,
 };
@@ -58,5 +60,19 @@ impl Default for Scripts {
             expire_groups: LuaScript::new(EXPIRE_GROUPS),
             clear: LuaScript::new(CLEAR),
         }
+    }
+}
+
+impl Scripts {
+    /// Returns those that a request waits for, of lookups and of the invalidation by a write. A new
+    /// connection loads them. The others are four times as long together, and have time to be sent.
+    pub(crate) fn into_awaited(self) -> Arc<[LuaScript]> {
+        Arc::new([
+            self.get_or_create_namespace,
+            self.get_or_create_all_groups,
+            self.get_or_create_lease,
+            self.get_or_create_stripes,
+            self.invalidate,
+        ])
     }
 }

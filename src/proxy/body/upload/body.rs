@@ -1,130 +1,26 @@
-//! A request's content on its way to an upstream.
+//! A request's content with its timers, as the connection to the upstream reads it.
+//!
+//! Start at [`UploadBody`].
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
+use crate::proxy::body::broken_upload::{EndOfWait, UploadFate};
+use crate::proxy::body::expect_continue::ContentRequested;
+use crate::proxy::body::places::UploadPlace;
+use crate::proxy::body::stall_watch::StallWatch;
+use crate::proxy::body::timers::head_clock::HeadClock;
+use crate::proxy::body::timers::idle_timer::{IdleTimer, StalledBody};
+use crate::proxy::body::trailers::clean_trailers;
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
-use crate::semantics::invalidation::is_safe;
 
-use super::bounded_waits::ClientNetwork;
-use super::broken_upload::{BrokenUploads, EndOfWait, UploadFate};
-use super::expect_continue::{ContentRequested, expectation_of};
-use super::pace::LowestRate;
-use super::places::{ClientPlace, Places};
-use super::response_progress::{ResponseInProgress, ResponseProgress};
-use super::stall_watch::StallWatch;
-use super::timers::head_clock::HeadClock;
-use super::timers::idle_timer::{IdleTimer, StalledBody};
-
-/// The body of every outgoing request, whatever type the client's body has.
-pub(in crate::proxy) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
-
-/// The body of a request without content.
-pub(in crate::proxy) fn empty() -> RequestBody {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// The content of a request that has any, seen from the side of its response.
-#[derive(Debug)]
-pub(in crate::proxy) struct Upload {
-    fate: UploadFate,
-    place: ClientPlace,
-}
-
-impl Upload {
-    /// The place of the request before its upstream.
-    pub(in crate::proxy) fn place(&self) -> &ClientPlace {
-        &self.place
-    }
-
-    /// The error that the client has caused by breaking its content off; `None` if that is whole,
-    /// or on its way.
-    pub(in crate::proxy) fn broken(&self) -> Option<ProxyErrorKind> {
-        self.fate.broken()
-    }
-
-    /// Records that the response's head has arrived. Content that was not requested by then is not
-    /// sent, and content that breaks off later stays unfinished until the response has ended.
-    pub(in crate::proxy) fn response_started(&self) -> ResponseInProgress {
-        self.place.take_again();
-        self.fate.response().start()
-    }
-}
-
-/// The limits of uploads.
-#[derive(Clone, Copy)]
-pub(in crate::proxy) struct UploadLimits<'l> {
-    pub(in crate::proxy) idle_timeout: Duration,
-    pub(in crate::proxy) lowest_rate: LowestRate,
-    pub(in crate::proxy) broken_uploads: &'l BrokenUploads,
-    pub(in crate::proxy) places: &'l Places,
-    pub(in crate::proxy) client: ClientNetwork,
-}
-
-/// Wraps a client's body for the way to the upstream. There is no [`Upload`] without content.
-///
-/// Waits for the beginning of content of a known length, unless the client waits, too: the first
-/// frame of other content waits for `Expect: 100-continue`, if the request has that. A client that
-/// pauses for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream
-/// has got all content that was sent so far.
-///
-/// # Errors
-///
-/// When content of a known length breaks off, or pauses for too long, before it begins.
-pub(in crate::proxy) async fn with_upload<B>(
-    mut request: Request<B>,
-    clock: HeadClock,
-    limits: UploadLimits<'_>,
-) -> Result<(Request<RequestBody>, Option<Upload>), ProxyError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    if request.body().is_end_stream() {
-        return Ok((request.map(|_| empty()), None));
-    }
-    let response = ResponseProgress::awaited();
-    let requested = expectation_of(&mut request, &response);
-    let is_write = !is_safe(request.method());
-    let broken_uploads = is_write.then(|| limits.broken_uploads.clone());
-    let upload = Upload {
-        fate: UploadFate::new(response, broken_uploads, limits.client),
-        place: ClientPlace::new(limits.places, limits.client),
-    };
-    let idle = IdleTimer::new(limits.idle_timeout);
-    let (head, body) = request.into_parts();
-    let is_awaited = requested.is_none() && head.headers.contains_key(CONTENT_LENGTH);
-    let mut body = Box::pin(UploadBody {
-        body,
-        first: None,
-        last: None,
-        requested,
-        idle,
-        clock,
-        stall: StallWatch::new(upload.place.clone(), limits.lowest_rate),
-        fate: upload.fate.clone(),
-        broken_off: None,
-    });
-    if is_awaited {
-        poll_fn(|cx| body.as_mut().poll_beginning(cx)).await?;
-    }
-    Ok((
-        Request::from_parts(head, UnsyncBoxBody::new(body)),
-        Some(upload),
-    ))
-}
+use super::collected::CollectedContent;
 
 /// Content that its client has broken off: it stays unfinished for a while, then ends with an
 /// error.
@@ -144,14 +40,16 @@ impl UnfinishedContent {
 }
 
 pin_project! {
-    /// A client's body with its timers; see [`with_upload`].
-    struct UploadBody<B> {
+    /// A client's body with its timers; see [`with_upload`](super::with_upload).
+    pub(super) struct UploadBody<B> {
         #[pin]
         body: B,
-        // The beginning of the content, which was waited for.
-        first: Option<Frame<Bytes>>,
+        // The content that was waited for.
+        collected: CollectedContent,
         // The end of the content, which waits for a place.
         last: Option<Option<Frame<Bytes>>>,
+        // Held until the content is whole.
+        in_progress: Option<UploadPlace>,
         requested: Option<ContentRequested>,
         idle: IdleTimer,
         clock: HeadClock,
@@ -166,23 +64,70 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// Waits for the first frame.
-    fn poll_beginning(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
-        let upload = self.project();
-        let kind = match upload.body.poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                upload.idle.stop();
-                *upload.first = Some(frame);
-                return Poll::Ready(Ok(()));
-            }
-            Poll::Ready(Some(Err(error))) => ProxyErrorKind::Request.caused_by(error),
-            Poll::Ready(None) => ProxyErrorKind::Request.caused_by(truncated()),
-            Poll::Pending => {
-                ready!(upload.idle.poll_timeout(cx));
-                ProxyErrorKind::RequestTimeout.caused_by(StalledBody::Client)
-            }
-        };
-        Poll::Ready(Err(kind))
+    pub(super) fn new(
+        body: B,
+        requested: Option<ContentRequested>,
+        idle: IdleTimer,
+        stall: StallWatch,
+        clock: HeadClock,
+        fate: UploadFate,
+    ) -> Self {
+        Self {
+            body,
+            collected: CollectedContent::default(),
+            last: None,
+            in_progress: None,
+            requested,
+            idle,
+            clock,
+            stall,
+            fate,
+            broken_off: None,
+        }
+    }
+
+    /// The request is about to be sent, with a place that it has until its content is whole.
+    pub(super) fn begin(self: Pin<&mut Self>, place: UploadPlace) {
+        *self.project().in_progress = Some(place);
+    }
+
+    /// Waits for the first frame, or for all of them.
+    pub(super) fn poll_collected(
+        self: Pin<&mut Self>,
+        until_whole: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ProxyError>> {
+        let mut upload = self.project();
+        loop {
+            let error = match upload.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    upload.idle.stop();
+                    upload
+                        .stall
+                        .collected(frame.data_ref().map_or(0, Bytes::len));
+                    upload.collected.push(frame);
+                    if until_whole && upload.body.size_hint().exact() != Some(0) {
+                        continue;
+                    }
+                    upload.stall.restart();
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Some(Err(error))) => ProxyErrorKind::Request.caused_by(error),
+                Poll::Ready(None) => ProxyErrorKind::Request.caused_by(truncated()),
+                Poll::Pending => {
+                    if upload.stall.poll_too_slow(cx).is_pending() {
+                        ready!(upload.idle.poll_timeout(cx));
+                    }
+                    ProxyErrorKind::RequestTimeout.caused_by(StalledBody::Client)
+                }
+            };
+            return Poll::Ready(Err(error));
+        }
+    }
+
+    /// Whether all content has been collected.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.collected.is_empty() && self.body.size_hint().exact() == Some(0)
     }
 
     /// Passes the end of the content on as soon as the request has a place.
@@ -196,6 +141,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let upload = self.as_mut().project();
+        *upload.in_progress = None;
         match upload.stall.poll_place(cx) {
             Poll::Ready(Ok(())) => {
                 upload.clock.restart();
@@ -224,6 +170,7 @@ where
         let upload = self.project();
         // From now on the upstream is waited for.
         upload.clock.restart();
+        *upload.in_progress = None;
         let broken_off = upload.broken_off.insert(UnfinishedContent {
             wait: upload.fate.break_off(kind),
             error: Some(error),
@@ -255,11 +202,14 @@ where
         if let Some(last) = upload.last.take() {
             return self.poll_last(last, cx);
         }
-        let polled = match upload.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
+        let mut polled = match upload.collected.take() {
+            Some(collected) => Poll::Ready(Some(Ok(collected))),
             None => upload.body.as_mut().poll_frame(cx),
         };
-        let left = upload.body.size_hint();
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            clean_trailers(frame);
+        }
+        let left = left_of(upload.body.size_hint(), upload.collected);
         let (kind, error) = match polled {
             Poll::Ready(frame) => {
                 upload.idle.stop();
@@ -297,12 +247,26 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_passed_on = self.first.is_none() && self.last.is_none();
+        let is_passed_on = self.collected.is_empty() && self.last.is_none();
         self.broken_off.is_none() && is_passed_on && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, collected) = (self.body.size_hint(), self.collected.len());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(collected));
+        }
+        hint.set_lower(hint.lower().saturating_add(collected));
+        hint
+    }
+}
+
+/// What is left of content after the frame that was taken.
+fn left_of(hint: SizeHint, collected: &CollectedContent) -> SizeHint {
+    match collected.is_empty() {
+        true => hint,
+        // Trailers are.
+        false => SizeHint::default(),
     }
 }
 

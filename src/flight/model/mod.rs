@@ -77,6 +77,7 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         takeover_timeout: Duration::MAX,
         fill_timeout: Duration::MAX,
         only_answered: false,
+        client: None,
     }
 }
 

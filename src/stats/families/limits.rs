@@ -1,0 +1,30 @@
+//! Metrics of limits that clients meet before their requests count.
+
+use super::super::Stats;
+use super::super::metric_family::Families;
+
+impl Stats {
+    pub(super) fn add_limits(&self, to: &mut Families<'_>) {
+        let Some(origin) = &self.origin else {
+            return;
+        };
+        let limits = &origin.limits;
+        to.counter(
+            "response_cache_limits_reached",
+            "Connections and WebSockets that limits have kept waiting, kept out or closed, by limit.",
+        );
+        for (limit, count) in [
+            ("connections", limits.connections),
+            ("connections_per_client", limits.connections_per_client),
+            ("tunnels", limits.tunnels),
+            ("tunnels_per_client", limits.tunnels_per_client),
+        ] {
+            to.count(vec![("limit", limit.into())], count);
+        }
+        to.gauge(
+            "response_cache_connections_waiting",
+            "Connections that wait because no more may be open; others may wait behind them.",
+        )
+        .value(vec![], limits.connections_waiting as f64);
+    }
+}

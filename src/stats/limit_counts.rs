@@ -1,0 +1,24 @@
+//! What limits of clients' connections and WebSockets have done.
+
+/// How often limits of clients' connections have taken effect since the start, in front of the cache
+/// and in the inner service.
+///
+/// Such clients get no response, or a late one, or one without their WebSocket, and no request of
+/// theirs counts as refused. An [`OriginMonitor`](super::OriginMonitor) says it, as what it is told by a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LimitCounts {
+    /// Connections that had to wait until they were served, because no more could be open: of all
+    /// clients, or as files of the process.
+    pub connections: u64,
+    /// Connections that wait now, as far as the server knows: one for each of its addresses. Others
+    /// may wait behind them in the system's queue.
+    pub connections_waiting: usize,
+    /// Connections that were closed because their client has too many.
+    pub connections_per_client: u64,
+    /// Requests for WebSockets whose `Upgrade` was ignored.
+    pub tunnels: u64,
+    /// WebSockets that were closed because their client has most of them.
+    pub tunnels_per_client: u64,
+}
