@@ -173,8 +173,8 @@ impl<F, H> FlightMaps<F, H> {
         decide: impl Fn(&F) -> JoinDecision,
     ) -> Option<Joinable<'_, F, H>> {
         // One that has held up others waits for those that are like it, so that these call once.
-        let patience = self.hold_ups.patience_of(&key, rules.client, rules.now);
-        let rules = (rules, patience);
+        let avoids = self.avoids(&key, rules);
+        let rules = (rules, &avoids);
         let shared = self.paced.shared(&key);
         shared
             .and_then(|flight| flight.joinable(rules, &decide))
@@ -206,15 +206,14 @@ impl<F, H> FlightMaps<F, H> {
         rules: JoinRules,
         new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
-        self.note_displaced(&key, rules);
-        let mut flight = {
+        self.note_overdue(&key, rules);
+        let flight = {
             let avoids = self.avoids(&key, rules);
             let current = self.current.get(&key).map(|current| &**current);
             let is_awaited = |current: &&Flight<F, H>| !current.client.is_some_and(&avoids);
-            new(current.filter(is_awaited))
+            Arc::new(new(current.filter(is_awaited)))
         };
-        flight.held_up_before = self.hold_ups.by_client(&key, flight.client, rules.now);
-        let flight = Arc::new(flight);
+        self.note_makes_way(&key, &flight);
         self.note_rivals(key, &flight);
         let place = match flight.predecessor.is_some() || flight.is_beside {
             true => &mut self.next,
@@ -230,26 +229,31 @@ impl<F, H> FlightMaps<F, H> {
         (flight, removed)
     }
 
-    /// Notes the clients of flights for which others have waited in vain until a request opens another
-    /// one in their place: those that are overdue, whatever variant they are of, and the current one
-    /// of the key if it makes way. Its followers will find the new one.
-    fn note_displaced(&mut self, key: &CacheKey, rules: JoinRules) {
+    /// Notes the clients of flights of a page for which others wait though their time is over, whatever
+    /// variant they are of.
+    fn note_overdue(&mut self, key: &CacheKey, rules: JoinRules) {
         let primary_key = key.primary();
-        let current = self.current.get(key);
         let of_page = [
+            self.current.get(key),
             self.current.get(&primary_key),
             self.of_variants.get(&primary_key),
         ];
-        let overdue = of_page.into_iter().flatten();
-        let overdue = overdue.filter(|flight| flight.is_overdue(rules));
-        let current = current.filter(|flight| flight.makes_way_in_vain(rules));
-        let mut in_vain = [None; 3];
-        for (place, flight) in in_vain.iter_mut().zip(current.into_iter().chain(overdue)) {
-            *place = flight.take_wait_in_vain();
+        let is_overdue = |flight: &&Arc<Flight<F, H>>| flight.is_overdue(rules);
+        let overdue = of_page.map(|flight| flight.filter(is_overdue)?.take_wait());
+        for (client, waited) in overdue.into_iter().flatten() {
+            self.hold_ups.note(key, client, waited, rules.now);
         }
-        for (client, since) in in_vain.into_iter().flatten() {
-            let waited = since.elapsed();
-            self.hold_ups.note_in_vain(key, client, waited, rules.now);
+    }
+
+    /// Notes the client of the current flight, for which others wait, if a request of its own takes the
+    /// place of it: those who come find that one.
+    fn note_makes_way(&mut self, key: &CacheKey, new: &Flight<F, H>) {
+        let stays = new.is_beside || new.predecessor.is_some() || self.refreshes.has(key, new.id);
+        let current = self.current.get(key).filter(|_| !stays);
+        let current = current.filter(|current| current.is_of_client(new.client));
+        let makes_way = current.filter(|current| current.keeps_waiting());
+        if let Some((client, waited)) = makes_way.and_then(|current| current.take_wait()) {
+            self.hold_ups.note(key, client, waited, new.opened);
         }
     }
 
@@ -330,17 +334,17 @@ impl<F, H> FlightMaps<F, H> {
     /// Notes the client of a flight whose response is whole, if its call took long and has kept
     /// others waiting so long, or a stale response in use.
     fn note_time(&mut self, key: &CacheKey, flight: &Flight<F, H>, took: Duration) {
-        let Some(client) = flight.client else { return };
-        if !is_long(took) {
+        let Some(client) = flight.client.filter(|_| is_long(took)) else {
             return;
-        }
-        let waited = flight.waited_for().map(|(_, since)| since.elapsed());
-        let took = match waited {
-            _ if self.refreshes.has(key, flight.id) => took,
-            Some(waited) if is_long(waited) => took.min(waited),
-            _ => return,
         };
-        self.hold_ups.note_slow(key, client, took, flight.opened);
+        let noted = match flight.others_wait.get() {
+            _ if self.refreshes.has(key, flight.id) => Some((client, took)),
+            Some(wait) if wait.waited().is_some_and(is_long) => wait.take(),
+            _ => None,
+        };
+        if let Some((client, waited)) = noted {
+            self.hold_ups.note(key, client, waited, flight.opened);
+        }
     }
 
     /// Ends the pacing of a flight's keys, where it is the one with a response.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::announcement::{FlightOutcome, Listener};
+use super::others_wait::OthersWait;
 use super::stream::BodyReader;
 
 /// The task or client that polls a leader's call. The service implements it.
@@ -26,6 +27,8 @@ pub(crate) type FlightResult<H> =
 /// flight: a call that has lost its client and its last follower is cancelled.
 pub(crate) struct Follower<F, H> {
     pub(super) flight_id: u64,
+    /// The wait for the flight, if that is of another client than this request.
+    pub(super) others_wait: Option<Arc<OthersWait>>,
     pub(super) time_left: Duration,
     /// The fence of the flight, if the groups of its response are to be compared.
     pub(super) flight_fence: Option<F>,
@@ -39,6 +42,12 @@ impl<F, H> Follower<F, H> {
     /// A number that no other flight of this process has.
     pub(crate) fn flight_id(&self) -> u64 {
         self.flight_id
+    }
+
+    /// The wait for the flight, to be [noted](super::Flights::note_given_up) if this request gives up.
+    /// `None` if the flight is of its own client, or one that is not known.
+    pub(crate) fn others_wait(&self) -> Option<Arc<OthersWait>> {
+        self.others_wait.clone()
     }
 
     /// The time until the flight counts as dead, unless its call begins or its head comes before:

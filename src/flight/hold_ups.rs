@@ -4,12 +4,12 @@
 //! That costs a call for each time a response is needed, seldom two, so little is lost where the
 //! service is slow for all.
 //!
-//! A client is noted for ten minutes, with the [time](Note::held_up) for which it has held up others.
-//! No call of another client excuses it: two clients that are slow would vouch for each other. But
+//! A client is noted for ten minutes, with the time for which it has held up others in all: who lets
+//! them wait once or twice is soon told apart from one who goes on. No call of another client excuses it: two clients that are slow would vouch for each other. But
 //! one that is noted itself follows those whose time is not longer than twice its own, so that of
 //! any two clients one follows the other, and a slow service has few more calls.
 //!
-//! Data under the lock of the table. Start at [`HoldUps::note_in_vain`].
+//! Data under the lock of the table. Start at [`HoldUps::note`].
 
 use std::time::Duration;
 
@@ -32,11 +32,8 @@ struct Note {
     /// Without its variant.
     key: CacheKey,
     client: ClientId,
-    /// The longest time that one of its calls took which others have waited for.
-    slow: Duration,
-    /// How long others have waited for its calls in vain, in all: who lets them do so once or twice is
-    /// soon told apart from one who goes on.
-    in_vain: Duration,
+    /// For how long it has held up others in all.
+    held_up: Duration,
     /// Whether it counts for all keys: another one of its client has made way.
     is_for_all: bool,
     /// The time of its first wait, by the monotonic clock.
@@ -53,51 +50,28 @@ impl Note {
     /// Makes it count for all keys, in the place of another one of its client.
     fn replace(&mut self, other: &Note) {
         self.is_for_all = true;
-        self.slow = self.slow.max(other.slow);
-        self.in_vain = self.in_vain.max(other.in_vain);
-    }
-
-    /// For how long the client has held up others.
-    fn held_up(&self) -> Duration {
-        self.slow.max(self.in_vain)
+        self.held_up = self.held_up.max(other.held_up);
+        self.began = self.began.max(other.began);
+        self.noted = self.noted.max(other.noted);
     }
 }
 
 impl HoldUps {
-    /// Notes that others have waited for a flight of a client, which has brought nothing.
-    pub(super) fn note_in_vain(
-        &mut self,
-        key: &CacheKey,
-        client: ClientId,
-        waited: Duration,
-        now: Moment,
-    ) {
-        let note = self.note(key, client, now);
-        note.in_vain = note.in_vain.saturating_add(waited);
-    }
-
-    /// Notes that a flight of a client has kept others waiting so long.
-    pub(super) fn note_slow(
-        &mut self,
-        key: &CacheKey,
-        client: ClientId,
-        took: Duration,
-        now: Moment,
-    ) {
-        let note = self.note(key, client, now);
-        note.slow = note.slow.max(took);
+    /// Notes that others have waited so long for a flight of a client: in vain, or longer than usual.
+    pub(super) fn note(&mut self, key: &CacheKey, client: ClientId, waited: Duration, now: Moment) {
+        let note = self.latest(key, client, now);
+        note.held_up = note.held_up.saturating_add(waited);
     }
 
     /// The note on a client, which is the latest one now.
-    fn note(&mut self, key: &CacheKey, client: ClientId, now: Moment) -> &mut Note {
+    fn latest(&mut self, key: &CacheKey, client: ClientId, now: Moment) -> &mut Note {
         let (key, now) = (key.primary(), now.monotonic());
         self.0.retain(|note| note.is_current(now));
         let is_same = |note: &Note| note.key == key && note.client == client;
         let mut note = Note {
             key,
             client,
-            slow: Duration::ZERO,
-            in_vain: Duration::ZERO,
+            held_up: Duration::ZERO,
             is_for_all: false,
             began: now,
             noted: now,
@@ -139,7 +113,7 @@ impl HoldUps {
         let notes = self.0.iter().filter(|note| note.client == client);
         let notes = notes.filter(|note| note.is_for_all || note.key == key);
         let current = notes.filter(|note| note.is_current(now));
-        current.map(Note::held_up).max()
+        current.map(|note| note.held_up).max()
     }
 
     /// For how long clients may have held up others whose flights a request follows: for ever, if
@@ -166,14 +140,6 @@ mod tests {
 
     const KEY: &str = "/a";
 
-    /// What a call has come to that others have waited for.
-    #[derive(Clone, Copy, Debug)]
-    enum End {
-        Slow,
-        InVain,
-    }
-    use End::{InVain, Slow};
-
     fn client(number: u64) -> ClientId {
         ClientId::from_digest(number << 32)
     }
@@ -182,15 +148,11 @@ mod tests {
         Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
     }
 
-    /// The notes after calls of clients that took so many milliseconds.
-    fn after(calls: &[(u64, End, u64)]) -> HoldUps {
+    /// The notes after calls of clients for which others have waited so many milliseconds.
+    fn after(calls: &[(u64, u64)]) -> HoldUps {
         let (key, mut notes) = (CacheKey::for_path(KEY), HoldUps::default());
-        for (number, end, took) in calls.iter().copied() {
-            let took = Duration::from_millis(took);
-            match end {
-                Slow => notes.note_slow(&key, client(number), took, at(0)),
-                InVain => notes.note_in_vain(&key, client(number), took, at(0)),
-            }
+        for (number, waited) in calls.iter().copied() {
+            notes.note(&key, client(number), Duration::from_millis(waited), at(0));
         }
         notes
     }
@@ -200,34 +162,21 @@ mod tests {
     fn a_client_follows_those_that_have_held_up_others_no_longer_than_twice_as_long() {
         for (calls, first_follows_second, second_follows_first, third_follows) in [
             (&[][..], true, true, &[1, 2][..]),
-            (&[(1, Slow, 9000)], true, false, &[2]),
-            (&[(1, Slow, 9000), (2, Slow, 9000)], true, true, &[]),
-            (&[(1, Slow, 9000), (2, Slow, 4500)], true, true, &[]),
-            (&[(1, Slow, 9000), (2, Slow, 4000)], true, false, &[]),
-            // The longest one counts.
-            (
-                &[(1, Slow, 9000), (1, Slow, 2000), (2, Slow, 4000)],
-                true,
-                false,
-                &[],
-            ),
+            (&[(1, 9000)], true, false, &[2]),
+            (&[(1, 9000), (2, 9000)], true, true, &[]),
+            (&[(1, 9000), (2, 4500)], true, true, &[]),
+            (&[(1, 9000), (2, 4000)], true, false, &[]),
             // One that goes on is told apart from those whose call has failed.
-            (&[(1, InVain, 200), (2, InVain, 10_000)], false, true, &[]),
-            (&[(1, InVain, 10_000), (2, InVain, 10_000)], true, true, &[]),
+            (&[(1, 200), (2, 10_000)], false, true, &[]),
             (
-                &[
-                    (1, InVain, 10_000),
-                    (2, InVain, 9000),
-                    (2, InVain, 9000),
-                    (2, InVain, 9000),
-                ],
+                &[(1, 9000), (2, 9000), (2, 9000), (2, 9000)],
                 false,
                 true,
                 &[],
             ),
-            // Of any two, one follows the other.
-            (&[(1, Slow, 5000), (2, InVain, 10_000)], true, true, &[]),
-            (&[(1, Slow, 4000), (2, InVain, 10_000)], false, true, &[]),
+            // However little it is.
+            (&[(1, 1), (2, 1000)], true, true, &[]),
+            (&[(1, 1), (2, 1001)], false, true, &[]),
         ] {
             let (notes, key) = (after(calls), CacheKey::for_path(KEY));
             let follows = |own, other| {
@@ -246,21 +195,37 @@ mod tests {
 
     #[test]
     fn a_note_is_kept_for_ten_minutes() {
-        for calls in [&[(1, Slow, 9000)], &[(1, InVain, 9000)]] {
-            for (seconds, expected) in [(599, true), (600, false)] {
-                let (notes, key) = (after(calls), CacheKey::for_path(KEY));
-                let held_up = notes.by_client(&key, Some(client(1)), at(seconds));
-                assert_eq!(held_up.is_some(), expected);
-            }
+        for (seconds, expected) in [(599, true), (600, false)] {
+            let (notes, key) = (after(&[(1, 9000)]), CacheKey::for_path(KEY));
+            let held_up = notes.by_client(&key, Some(client(1)), at(seconds));
+            assert_eq!(held_up.is_some(), expected);
         }
+    }
+
+    /// One that counts for all keys keeps its time where another one is added.
+    #[test]
+    fn a_sum_is_that_of_ten_minutes() {
+        let (key, mut notes) = (CacheKey::for_path(KEY), HoldUps::default());
+        for (seconds, expected) in [(0, 1), (300, 2), (599, 3), (900, 1)] {
+            notes.note(&key, client(1), Duration::from_secs(1), at(seconds));
+            let held_up = notes.by_client(&key, Some(client(1)), at(seconds));
+            assert_eq!(held_up, Some(Duration::from_secs(expected)), "{seconds}");
+        }
+        let other = Note {
+            began: Duration::from_secs(800),
+            noted: Duration::from_secs(2000),
+            ..notes.0[0]
+        };
+        notes.0[0].replace(&other);
+        assert!(notes.0[0].is_current(Duration::from_secs(2500)));
     }
 
     #[test]
     fn many_notes_of_a_client_do_not_hide_one() {
         let key = |number: u64| CacheKey::for_path(&format!("/{number}"));
-        let mut notes = after(&[(1, Slow, 9000)]);
+        let mut notes = after(&[(1, 9000)]);
         for number in 0..100 {
-            notes.note_in_vain(&key(number), client(1), Duration::from_secs(1), at(0));
+            notes.note(&key(number), client(1), Duration::from_secs(1), at(0));
         }
         assert!(notes.0.len() < MAX);
         let is_noted = |path: &str, number| {
@@ -271,14 +236,14 @@ mod tests {
         assert!(!is_noted("/other", 2));
         for number in 0..1000 {
             let other = client(number + 10);
-            notes.note_in_vain(&key(number), other, Duration::from_secs(1), at(0));
+            notes.note(&key(number), other, Duration::from_secs(1), at(0));
         }
         assert_eq!(notes.0.len(), MAX);
         let held_up = notes.by_client(&key(1001), Some(client(1009)), at(1));
         assert_eq!(held_up, None, "it has one");
         // One that displaces its own is not forgotten, nor excused by a short one.
-        notes.note_in_vain(&key(0), client(1009), Duration::from_secs(10), at(1));
-        notes.note_in_vain(&key(1), client(1009), Duration::from_millis(1), at(1));
+        notes.note(&key(0), client(1009), Duration::from_secs(10), at(1));
+        notes.note(&key(1), client(1009), Duration::from_millis(1), at(1));
         let held_up = notes.by_client(&key(0), Some(client(1009)), at(1));
         assert!(held_up >= Some(Duration::from_secs(10)), "{held_up:?}");
     }

@@ -8,11 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
-use super::patience::is_long;
+use super::others_wait::OthersWait;
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::{CacheKey, DigestHash};
@@ -54,7 +52,7 @@ pub(super) fn find_joinable<'f, F, H>(
     current: &'f ByKey<F, H>,
     next: &'f ByKey<F, H>,
     key: CacheKey,
-    rules: (JoinRules, Duration),
+    rules: (JoinRules, &impl Fn(ClientId) -> bool),
     decide: impl Fn(&F) -> JoinDecision,
 ) -> Option<Joinable<'f, F, H>> {
     let joinable = |flight: &'f Arc<Flight<F, H>>| flight.joinable(rules, &decide);
@@ -93,13 +91,8 @@ pub(super) struct Flight<F, H> {
     pub(super) call: OnceLock<CallStart>,
     /// The client of the leader's request.
     pub(super) client: Option<ClientId>,
-    /// For how long its client has held up others, if it has: requests of clients that have not do
-    /// not wait for this flight.
-    pub(super) held_up_before: Option<Duration>,
-    /// The time since which requests of other clients wait, or have waited.
-    others_wait_since: OnceLock<Instant>,
-    /// Set once it is noted that they have waited in vain.
-    is_noted_in_vain: OnceLock<()>,
+    /// The wait of requests of other clients, once there was one.
+    pub(super) others_wait: OnceLock<Arc<OthersWait>>,
     /// Set when another flight of its page is open at the same time.
     pub(super) has_rivals: OnceLock<()>,
     /// Set when a request joins that may have begun after an invalidation that the flight's fence
@@ -122,8 +115,8 @@ pub(super) struct CallStart {
 
 /// The running flight of the same key whose outcome comes before this flight's call may begin.
 pub(super) struct Predecessor<F, H> {
-    /// Its client, if that is known and another one.
-    pub(super) client: Option<ClientId>,
+    /// Whether its client is another one than that of the flight that waits.
+    is_of_other: bool,
     /// An observer of that flight.
     pub(super) observer: Follower<F, H>,
     /// The longest time to wait for it.
@@ -143,7 +136,7 @@ impl<F, H> Flight<F, H> {
             Some(_) => (None, alive),
         };
         let predecessor = waited_for.map(|current| Predecessor {
-            client: current.client.filter(|_| current.client != rules.client),
+            is_of_other: current.client != rules.client,
             observer: current.observer(rules),
             max_wait: current.time_left(rules),
         });
@@ -160,9 +153,7 @@ impl<F, H> Flight<F, H> {
             overtaken,
             call: OnceLock::new(),
             client: rules.client,
-            held_up_before: None,
-            others_wait_since: OnceLock::new(),
-            is_noted_in_vain: OnceLock::new(),
+            others_wait: OnceLock::new(),
             has_rivals: OnceLock::new(),
             joined_under_other_fence: OnceLock::new(),
             id,
@@ -180,17 +171,20 @@ impl<F, H> Flight<F, H> {
         let overtaken = if has_waited { 0 } else { self.overtaken };
         let start = CallStart { at: now, overtaken };
         let _ = self.call.set(start);
+        if let Some(wait) = self.others_wait.get() {
+            wait.call_begins();
+        }
     }
 
     /// This flight, if a request may join: the flight is alive and its response cannot be older
     /// than a write that was answered before the request began.
     ///
     /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
-    /// `decide`, which compares it with the request's own. If the flight's client has held up others
-    /// for longer than `patience`, the response must be there.
+    /// `decide`, which compares it with the request's own. If the request `avoids` the flight's client,
+    /// the response must be there.
     pub(super) fn joinable(
         &self,
-        (rules, patience): (JoinRules, Duration),
+        (rules, avoids): (JoinRules, &impl Fn(ClientId) -> bool),
         decide: &impl Fn(&F) -> JoinDecision,
     ) -> Option<Joinable<'_, F, H>> {
         if !self.is_alive(rules) {
@@ -202,8 +196,7 @@ impl<F, H> Flight<F, H> {
         if self.is_beside && rules.not_before.is_none() {
             return None;
         }
-        let is_avoided = self.held_up_before.is_some_and(|time| time > patience);
-        if is_avoided && !self.is_of_client(rules.client) && !self.is_whole() {
+        if self.is_avoided(rules, avoids) && !self.is_whole() {
             return None;
         }
         let is_older = |than: Moment| self.has_begun_before(than);
@@ -214,6 +207,12 @@ impl<F, H> Flight<F, H> {
         let may_join = decision != JoinDecision::Refuse || self.call.get().is_none();
         let flight = self;
         may_join.then_some(Joinable { flight, decision })
+    }
+
+    /// Whether a request waits for no call of this flight's client, which is not its own.
+    fn is_avoided(&self, rules: JoinRules, avoids: &impl Fn(ClientId) -> bool) -> bool {
+        let other = self.client.filter(|_| !self.is_of_client(rules.client));
+        other.is_some_and(avoids)
     }
 
     fn has_begun_before(&self, than: Moment) -> bool {
@@ -231,34 +230,23 @@ impl<F, H> Flight<F, H> {
         self.call.get().is_some() && !self.announcement.is_published()
     }
 
-    /// The client of the flight, if requests of other clients have waited for it, and since when.
-    pub(super) fn waited_for(&self) -> Option<(ClientId, Instant)> {
-        Some((self.client?, *self.others_wait_since.get()?))
-    }
-
-    /// Whom they have waited for in vain and since when, unless that is noted. It counts as noted then.
-    pub(super) fn take_wait_in_vain(&self) -> Option<(ClientId, Instant)> {
-        let waited_for = self.waited_for()?;
-        self.is_noted_in_vain.set(()).ok().map(|()| waited_for)
+    /// The client of the flight and the time that requests of other clients have waited for it, or
+    /// have let pass since, as far as it is not noted. It counts as noted then.
+    pub(super) fn take_wait(&self) -> Option<(ClientId, Duration)> {
+        self.others_wait.get()?.take()
     }
 
     /// Whether others wait for it though its time is over, and it has brought no whole response.
     pub(super) fn is_overdue(&self, rules: JoinRules) -> bool {
-        self.keeps_waiting().is_some() && !self.is_alive(rules)
+        let is_followed = || self.announcement.has_followers();
+        let wait = self.others_wait.get();
+        let is_in_vain = wait.is_some_and(|wait| wait.is_in_vain(is_followed()));
+        is_in_vain && !self.is_whole() && !self.is_alive(rules)
     }
 
-    /// Whether others wait for it in vain if it makes way for one of this request: it is overdue, or
-    /// of the same client, or they have waited long. It has brought no whole response.
-    pub(super) fn makes_way_in_vain(&self, rules: JoinRules) -> bool {
-        self.keeps_waiting().is_some_and(|since| {
-            self.is_of_client(rules.client) || is_long(since.elapsed()) || !self.is_alive(rules)
-        })
-    }
-
-    /// Since when others wait for it, unless its whole response is there.
-    fn keeps_waiting(&self) -> Option<Instant> {
-        let (_, since) = self.waited_for()?;
-        (!self.is_whole()).then_some(since)
+    /// Whether others have waited for it, and its whole response is not there.
+    pub(super) fn keeps_waiting(&self) -> bool {
+        self.others_wait.get().is_some() && !self.is_whole()
     }
 
     /// Whether it is of this client, which is known.
@@ -266,10 +254,22 @@ impl<F, H> Flight<F, H> {
         client.is_some() && self.client == client
     }
 
-    fn note_other(&self, rules: JoinRules) {
-        if rules.client != self.client && !self.is_whole() {
-            self.others_wait_since.get_or_init(Instant::now);
+    /// Notes that a request waits for it, if that is of another client. The time before its call is
+    /// not that of its client, where that waits for another one itself.
+    fn note_other(&self, rules: JoinRules) -> Option<Arc<OthersWait>> {
+        let client = self.client.filter(|_| rules.client != self.client)?;
+        if self.is_whole() {
+            return None;
         }
+        let wait = || Arc::new(OthersWait::new(client));
+        let wait = self.others_wait.get_or_init(wait);
+        let predecessor = self.predecessor.as_ref();
+        let waits_for_other = predecessor.is_some_and(|predecessor| predecessor.is_of_other);
+        match waits_for_other && self.call.get().is_none() {
+            true => wait.begin_with_call(),
+            false => wait.begin(),
+        }
+        Some(wait.clone())
     }
 
     /// Whether all followers so far have joined under the flight's fence.
@@ -279,9 +279,9 @@ impl<F, H> Flight<F, H> {
 
     /// A new observer: it only learns the outcome.
     fn observer(&self, rules: JoinRules) -> Follower<F, H> {
-        self.note_other(rules);
         Follower {
             flight_id: self.id,
+            others_wait: self.note_other(rules),
             time_left: Duration::ZERO,
             flight_fence: None,
             listener: self.announcement.observe(),
@@ -305,11 +305,11 @@ impl<F: Clone, H> Joinable<'_, F, H> {
         if decision != JoinDecision::Join {
             let _ = flight.joined_under_other_fence.set(());
         }
-        flight.note_other(rules);
         // A call that has not begun comes after all invalidations that concern the request.
         let checks_groups = decision == JoinDecision::CheckGroups && flight.call.get().is_some();
         Follower {
             flight_id: flight.id,
+            others_wait: flight.note_other(rules),
             time_left: flight.time_left(rules),
             flight_fence: flight.fence.clone().filter(|_| checks_groups),
             listener: flight.announcement.follow(),

@@ -15,11 +15,10 @@ use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
 use super::join_rules::{Flight, JoinRules, Predecessor};
-use super::patience::is_long;
+use super::others_wait::OthersWait;
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::shares::ClientId;
 use crate::timeout::with_timeout;
 
 /// The leader's end of a flight.
@@ -91,8 +90,8 @@ impl<F, H> Leader<F, H> {
         predecessor.observer.detach_call();
         let outcome = predecessor.observer.wait_for_outcome();
         let outcome = with_timeout(predecessor.max_wait, outcome).await;
-        if let (Some(client), None) = (predecessor.client, &outcome) {
-            self.note_in_vain(client, predecessor.max_wait);
+        if let (Some(wait), None) = (&predecessor.observer.others_wait, &outcome) {
+            self.note(wait);
         }
         outcome
     }
@@ -188,28 +187,21 @@ impl<F, H> Leader<F, H> {
     /// long: they may have left because of that.
     fn note_if_in_vain(&self) {
         // Asked first, as it takes no lock.
-        let Some((_, since)) = self.flight.waited_for() else {
+        let Some(wait) = self.flight.others_wait.get() else {
             return;
         };
-        if self.has_outcome() {
-            return;
-        }
-        if is_long(since.elapsed()) || self.has_followers() {
-            self.note_wait_in_vain();
+        if !self.has_outcome() && wait.is_in_vain(self.has_followers()) {
+            self.note(wait);
         }
     }
 
-    /// Notes that others have waited for the flight in vain, if they have.
-    fn note_wait_in_vain(&self) {
-        if let Some((client, since)) = self.flight.take_wait_in_vain() {
-            self.note_in_vain(client, since.elapsed());
+    /// Notes how long others have waited.
+    fn note(&self, wait: &OthersWait) {
+        if let Some((client, waited)) = wait.take() {
+            let mut maps = self.stripes.of_key(&self.key).lock();
+            let opened = self.flight.opened;
+            maps.hold_ups.note(&self.key, client, waited, opened);
         }
-    }
-
-    fn note_in_vain(&self, client: ClientId, waited: Duration) {
-        let mut maps = self.stripes.of_key(&self.key).lock();
-        let opened = self.flight.opened;
-        (maps.hold_ups).note_in_vain(&self.key, client, waited, opened);
     }
 
     /// Leaves the flight to its followers, because the request is none of the cache's. Nothing will
@@ -237,11 +229,11 @@ impl<F, H> Leader<F, H> {
 
     fn close_as(&self, is_whole: bool, took: Option<Duration>) {
         if !is_whole
-            && self.flight.waited_for().is_some()
+            && let Some(wait) = self.flight.others_wait.get()
             && self.has_outcome()
             && !self.flight.is_whole()
         {
-            self.note_wait_in_vain();
+            self.note(wait);
         }
         let stripe = self.stripes.of_key(&self.key);
         stripe.close(self.key, &self.flight, (is_whole, took));

@@ -65,6 +65,7 @@ mod join_rules;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
+mod others_wait;
 mod pacing;
 mod patience;
 mod rivals;
@@ -80,6 +81,7 @@ pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::{CallDriver, FlightResult, Follower};
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
+pub(crate) use others_wait::OthersWait;
 pub(crate) use pacing::{
     Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
 };

@@ -10,10 +10,12 @@ use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
+use super::others_wait::OthersWait;
 use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
 use crate::shares::ClientId;
 use crate::sync::MutexGuard;
 
@@ -130,6 +132,19 @@ impl<F, H> Flights<F, H> {
     pub(crate) fn end_pacing(&self, key: &CacheKey) {
         let waiting = self.stripes.of_key(key).lock().paced.end_all(key);
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Notes that a request gives up its wait for calls of others, which are of that key's resource.
+    pub(crate) fn note_given_up<'w>(
+        &self,
+        key: &CacheKey,
+        waits: impl Iterator<Item = &'w OthersWait>,
+        now: Moment,
+    ) {
+        for (client, waited) in waits.filter_map(OthersWait::take) {
+            let mut maps = self.stripes.of_key(key).lock();
+            maps.hold_ups.note(key, client, waited, now);
+        }
     }
 
     /// Wakes one more request that waits for a place, to look at the response that is shared.

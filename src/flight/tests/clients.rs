@@ -3,11 +3,15 @@
 use super::*;
 use crate::shares::ClientId;
 
-fn client(number: u64) -> Option<ClientId> {
+pub(super) fn client(number: u64) -> Option<ClientId> {
     Some(ClientId::from_digest(number << 32))
 }
 
-fn enter_as(flights: &Table, client: Option<ClientId>, seconds: u64) -> Entered<u64, ()> {
+pub(super) fn enter_as(
+    flights: &Table,
+    client: Option<ClientId>,
+    seconds: u64,
+) -> Entered<u64, ()> {
     let rules = JoinRules {
         client,
         ..rules(seconds)
@@ -15,7 +19,7 @@ fn enter_as(flights: &Table, client: Option<ClientId>, seconds: u64) -> Entered<
     flights.enter(key(), Some(1), rules, |_| JoinDecision::Join, None, stream)
 }
 
-fn lead_as(flights: &Table, client: Option<ClientId>, seconds: u64) -> Leader<u64, ()> {
+pub(super) fn lead_as(flights: &Table, client: Option<ClientId>, seconds: u64) -> Leader<u64, ()> {
     match enter_as(flights, client, seconds) {
         Entered::Leader(leader) => {
             let _ = leader.begin_call(at(seconds));
@@ -25,15 +29,16 @@ fn lead_as(flights: &Table, client: Option<ClientId>, seconds: u64) -> Leader<u6
     }
 }
 
-fn follows(flights: &Table, client: Option<ClientId>, seconds: u64) -> bool {
+pub(super) fn follows(flights: &Table, client: Option<ClientId>, seconds: u64) -> bool {
     matches!(enter_as(flights, client, seconds), Entered::Follower(_))
 }
 
-#[test]
-fn others_wait_once_for_a_client_whose_call_hangs() {
+#[tokio::test(start_paused = true)]
+async fn others_wait_once_for_a_client_whose_call_hangs() {
     let flights = Table::default();
     let _hangs = lead_as(&flights, client(1), 0);
-    assert!(follows(&flights, client(2), 9));
+    assert!(follows(&flights, client(2), 7));
+    tokio::time::advance(Duration::from_secs(3)).await;
     // The next one is led by the same client, since its time is over.
     let next = lead_as(&flights, client(1), 10);
     assert!(follows(&flights, client(1), 11), "its own request");
@@ -223,7 +228,11 @@ fn a_client_has_its_share_of_the_places_of_a_queue() {
     }
 }
 
-fn lead_without_fence(flights: &Table, client: Option<ClientId>, seconds: u64) -> Leader<u64, ()> {
+pub(super) fn lead_without_fence(
+    flights: &Table,
+    client: Option<ClientId>,
+    seconds: u64,
+) -> Leader<u64, ()> {
     let rules = JoinRules {
         client,
         ..rules(seconds)

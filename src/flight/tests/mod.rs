@@ -2,6 +2,7 @@
 //! calls are in `places`.
 
 mod clients;
+mod others_wait;
 mod places;
 mod rivals;
 

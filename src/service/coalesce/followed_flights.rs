@@ -2,10 +2,11 @@
 //!
 //! Knows flights and fences, not the request. Start at [`FollowedFlights::add`].
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::backend::{Backend, Group};
-use crate::flight::{BodyReader, FlightOutcome, FlightResult, Follower};
+use crate::flight::{BodyReader, FlightOutcome, FlightResult, Follower, OthersWait};
 use crate::state::shared_head::SharedHead;
 
 /// The flights that a request follows. The first outcome counts.
@@ -14,6 +15,7 @@ pub(super) struct FollowedFlights<F>(Vec<Following<F>>);
 struct Following<F> {
     id: u64,
     result: FlightResult<SharedHead>,
+    others_wait: Option<Arc<OthersWait>>,
     group_check: Option<GroupCheck<F>>,
 }
 
@@ -54,9 +56,16 @@ impl<F> FollowedFlights<F> {
         let fences = follower.take_flight_fence().zip(own);
         self.0.push(Following {
             id,
+            others_wait: follower.others_wait(),
             result: follower.wait(),
             group_check: fences.map(|(flight, own)| GroupCheck { flight, own }),
         });
+    }
+
+    /// The waits for those of other clients.
+    pub(super) fn waits_for_others(&self) -> impl Iterator<Item = &OthersWait> {
+        let waits = self.0.iter().map(|following| &following.others_wait);
+        waits.filter_map(Option::as_deref)
     }
 
     /// The first outcome. The flight is not followed any more then.
