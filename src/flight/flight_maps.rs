@@ -9,11 +9,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::hold_ups::HoldUps;
+use super::hold_ups::patience::is_long;
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
-use super::patience::is_long;
 use super::rivals::Rivals;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;

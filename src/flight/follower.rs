@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::announcement::{FlightOutcome, Listener};
-use super::others_wait::OthersWait;
+use super::hold_ups::others_wait::OthersWait;
 use super::stream::BodyReader;
 
 /// The task or client that polls a leader's call. The service implements it.

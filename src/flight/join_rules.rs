@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
-use super::others_wait::OthersWait;
+use super::hold_ups::others_wait::OthersWait;
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::{CacheKey, DigestHash};

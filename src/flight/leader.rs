@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
+use super::hold_ups::others_wait::OthersWait;
 use super::join_rules::{Flight, JoinRules, Predecessor};
-use super::others_wait::OthersWait;
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -90,8 +90,16 @@ impl<F, H> Leader<F, H> {
         predecessor.observer.detach_call();
         let outcome = predecessor.observer.wait_for_outcome();
         let outcome = with_timeout(predecessor.max_wait, outcome).await;
-        if let (Some(wait), None) = (&predecessor.observer.others_wait, &outcome) {
-            self.note(wait);
+        if outcome.is_none() {
+            // Where both are of one client, others have waited for this one.
+            let of_both = [
+                &predecessor.observer.others_wait.as_ref(),
+                &self.flight.others_wait.get(),
+            ];
+            of_both
+                .into_iter()
+                .flatten()
+                .for_each(|wait| self.note(wait));
         }
         outcome
     }

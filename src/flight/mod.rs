@@ -65,9 +65,7 @@ mod join_rules;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
-mod others_wait;
 mod pacing;
-mod patience;
 mod rivals;
 mod stream;
 mod table;
@@ -79,12 +77,12 @@ pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
 pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::{CallDriver, FlightResult, Follower};
+pub(crate) use hold_ups::others_wait::OthersWait;
+pub(crate) use hold_ups::patience::patience_for;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
-pub(crate) use others_wait::OthersWait;
 pub(crate) use pacing::{
     Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
 };
-pub(crate) use patience::patience_for;
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights, Foreseen};

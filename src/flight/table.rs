@@ -8,9 +8,9 @@ use std::task::Waker;
 
 use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
+use super::hold_ups::others_wait::OthersWait;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::others_wait::OthersWait;
 use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;

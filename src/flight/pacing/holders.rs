@@ -30,6 +30,17 @@ struct Holder {
     is_overdue: bool,
 }
 
+impl Holder {
+    fn new(member: Member, precedence: Precedence) -> Self {
+        Self {
+            precedence,
+            client: member.client,
+            since: None,
+            is_overdue: false,
+        }
+    }
+}
+
 impl Holders {
     pub(super) fn len(&self) -> usize {
         self.members.len()
@@ -65,16 +76,28 @@ impl Holders {
 
     /// Gives a member a place. Its time does not run before it [takes](Self::take) that.
     pub(super) fn insert(&mut self, member: Member, precedence: Precedence) {
-        let Member { number, client } = member;
+        self.add(member.number, Holder::new(member, precedence));
+    }
+
+    /// Gives a member a place beside all others: it takes none from them, as one that is overdue.
+    pub(super) fn insert_beside(&mut self, member: Member, precedence: Precedence) {
         let holder = Holder {
-            precedence,
-            client,
-            since: None,
-            is_overdue: false,
+            is_overdue: true,
+            ..Holder::new(member, precedence)
         };
-        self.members.insert(number, holder);
-        self.shares.add(client);
-        self.timely[precedence as usize].add(client);
+        self.add(member.number, holder);
+    }
+
+    fn add(&mut self, member: u64, holder: Holder) {
+        self.members.insert(member, holder);
+        self.shares.add(holder.client);
+        if holder.is_overdue {
+            return;
+        }
+        self.timely[holder.precedence as usize].add(holder.client);
+        if let Some(since) = holder.since {
+            self.recent.insert((since, member));
+        }
     }
 
     /// Whether a member has a place. If so, it knows that from now on.
@@ -84,7 +107,9 @@ impl Holders {
         };
         if holder.since.is_none() {
             holder.since = Some(now);
-            self.recent.insert((now, member));
+            if !holder.is_overdue {
+                self.recent.insert((now, member));
+            }
         }
         true
     }
@@ -96,17 +121,8 @@ impl Holders {
 
     /// Passes a place on, with its time.
     pub(super) fn replace(&mut self, member: u64, successor: u64) {
-        let Some(holder) = self.take_out(member) else {
-            return;
-        };
-        self.members.insert(successor, holder);
-        self.shares.add(holder.client);
-        if holder.is_overdue {
-            return;
-        }
-        self.timely[holder.precedence as usize].add(holder.client);
-        if let Some(since) = holder.since {
-            self.recent.insert((since, successor));
+        if let Some(holder) = self.take_out(member) {
+            self.add(successor, holder);
         }
     }
 
@@ -143,6 +159,23 @@ impl Holders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_beside_all_others_is_overdue_at_once() {
+        let mut holders = Holders::default();
+        holders.insert(Member::unknown(1), Precedence::ForAll);
+        holders.insert_beside(Member::unknown(2), Precedence::ForAll);
+        for seconds in [0, 5] {
+            assert!(holders.take(2, Duration::from_secs(seconds)));
+            assert_eq!((holders.len(), holders.overdue()), (2, 1));
+            assert_eq!(holders.timely(Precedence::ForAll), 1);
+        }
+        holders.replace(2, 3);
+        holders.update(Duration::from_secs(10), Duration::from_secs(90));
+        assert_eq!((holders.len(), holders.overdue()), (2, 1));
+        assert!(holders.remove(3) && holders.remove(1));
+        assert!(holders.is_empty() && holders.overdue() == 0);
+    }
 
     #[test]
     fn a_holder_is_overdue_after_a_doubling_time_of_its_own() {

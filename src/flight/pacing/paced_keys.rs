@@ -124,8 +124,8 @@ impl<T> PacedKeys<T> {
         }
     }
 
-    /// Grants a place to a member that waits, whether one is free or not. Its waker is returned, to
-    /// be dropped.
+    /// Grants a place to a member that waits, whether one is free or not, and beside those of others:
+    /// who sends many that wait so long would have all of them. Its waker is returned, to be dropped.
     pub(super) fn grant(
         &mut self,
         key: &CacheKey,
@@ -135,7 +135,7 @@ impl<T> PacedKeys<T> {
         let paced = self.get_mut(key)?;
         let waker = paced.queues[precedence as usize].remove(member);
         if waker.is_some() {
-            paced.holders.insert(member, precedence);
+            paced.holders.insert_beside(member, precedence);
             paced.holders.take(member.number, now.monotonic());
         }
         waker

@@ -25,8 +25,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::flight::hold_ups::patience::{MIN_PATIENCE, patience_for};
 use crate::flight::join_rules::JoinRules;
-use crate::flight::patience::{MIN_PATIENCE, patience_for};
 use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, may_take};

@@ -27,7 +27,7 @@ pub(crate) struct OthersWait {
 }
 
 impl OthersWait {
-    pub(super) const fn new(client: ClientId) -> Self {
+    pub(in crate::flight) const fn new(client: ClientId) -> Self {
         Self {
             client,
             since: OnceLock::new(),
@@ -37,29 +37,29 @@ impl OthersWait {
     }
 
     /// Notes that a request waits.
-    pub(super) fn begin(&self) {
+    pub(in crate::flight) fn begin(&self) {
         self.since.get_or_init(Instant::now);
     }
 
     /// Notes that a request waits, whose time counts once the call has begun.
-    pub(super) fn begin_with_call(&self) {
+    pub(in crate::flight) fn begin_with_call(&self) {
         let _ = self.awaits_call.set(());
     }
 
-    pub(super) fn call_begins(&self) {
+    pub(in crate::flight) fn call_begins(&self) {
         if self.awaits_call.get().is_some() {
             self.begin();
         }
     }
 
     /// How long ago the first of them came.
-    pub(super) fn waited(&self) -> Option<Duration> {
+    pub(in crate::flight) fn waited(&self) -> Option<Duration> {
         Some(self.since.get()?.elapsed())
     }
 
     /// Whether the wait is in vain if the flight ends now: unless it was a short one, and nobody waits
     /// any more, or all of it is noted by those who did.
-    pub(super) fn is_in_vain(&self, is_followed: bool) -> bool {
+    pub(in crate::flight) fn is_in_vain(&self, is_followed: bool) -> bool {
         let is_noted = self.noted.load(Ordering::Relaxed) > 0;
         let waited = self.waited();
         waited.is_some_and(|waited| is_followed || (is_long(waited) && !is_noted))
@@ -67,7 +67,7 @@ impl OthersWait {
 
     /// The client, and how long requests have waited for its flight beyond what is noted. It counts as
     /// noted then. `None` where that is no time.
-    pub(super) fn take(&self) -> Option<(ClientId, Duration)> {
+    pub(in crate::flight) fn take(&self) -> Option<(ClientId, Duration)> {
         let waited = u64::try_from(self.waited()?.as_micros()).unwrap_or(u64::MAX);
         let noted = self.noted.fetch_max(waited, Ordering::Relaxed);
         let rest = Duration::from_micros(waited.saturating_sub(noted));

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// The shortest time after which others do not wait for a call alone.
-pub(super) const MIN_PATIENCE: Duration = Duration::from_secs(1);
+pub(in crate::flight) const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether requests have waited for a call longer than a second, whatever it usually takes.
-pub(super) fn is_long(waited: Duration) -> bool {
+pub(in crate::flight) fn is_long(waited: Duration) -> bool {
     waited > patience_for(Duration::ZERO)
 }
 

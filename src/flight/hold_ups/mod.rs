@@ -5,18 +5,22 @@
 //! service is slow for all.
 //!
 //! A client is noted for ten minutes, with the time for which it has held up others in all: who lets
-//! them wait once or twice is soon told apart from one who goes on. No call of another client excuses it: two clients that are slow would vouch for each other. But
-//! one that is noted itself follows those whose time is not longer than twice its own, so that of
-//! any two clients one follows the other, and a slow service has few more calls.
+//! them wait once or twice is soon told apart from one who goes on. No call of another client excuses
+//! it: two clients that are slow would vouch for each other. But one that is noted itself follows
+//! those whose time is not longer than twice its own, so that of any two clients one follows the
+//! other, and a slow service has few more calls.
 //!
 //! Data under the lock of the table. Start at [`HoldUps::note`].
 
+pub(super) mod others_wait;
+pub(super) mod patience;
+
 use std::time::Duration;
 
-use super::patience::patience_for;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, replaced};
+use patience::patience_for;
 
 /// The time for which a client is noted.
 const TTL: Duration = Duration::from_secs(10 * 60);
