@@ -83,6 +83,7 @@ impl ClientLimits {
     pub fn add_counts(&self, to: &mut LimitCounts) {
         to.connections = self.counts.waited.count();
         to.connections_per_client = self.counts.refused.count();
+        to.connections_ended = self.counts.ended.count();
         to.connections_waiting = self.counts.waiting.load(Ordering::Relaxed);
     }
 

@@ -61,6 +61,9 @@ pub enum ProxyErrorKind {
     /// The request waited for its turn for longer than
     /// [`queue_timeout`](super::ReverseProxy::queue_timeout). It was not sent.
     Overloaded,
+    /// The request waited as long because of [`max_uploads`](super::ReverseProxy::max_uploads). It was
+    /// not sent, or not whole.
+    TooManyUploads,
     /// Any error that was not caused by an upstream or the client.
     Internal,
 }
@@ -78,7 +81,7 @@ impl ProxyErrorKind {
             Self::Terminated => "connection_terminated",
             Self::Protocol => "http_protocol_error",
             Self::Request | Self::RequestTimeout => "http_request_error",
-            Self::Overloaded => "connection_limit_reached",
+            Self::Overloaded | Self::TooManyUploads => "connection_limit_reached",
             Self::Internal => "proxy_internal_error",
         }
     }
@@ -95,9 +98,14 @@ impl ProxyErrorKind {
             }
             Self::Request => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Whether the request was refused because there was no place for it.
+    pub(super) fn is_overload(self) -> bool {
+        matches!(self, Self::Overloaded | Self::TooManyUploads)
     }
 
     /// The message for the client. It does not name the upstream.
@@ -113,6 +121,7 @@ impl ProxyErrorKind {
             Self::Request => "the request's content ended too early",
             Self::RequestTimeout => "the request's content took too long",
             Self::Overloaded => "there are too many requests",
+            Self::TooManyUploads => "there are too many requests with content",
             Self::Internal => "the request failed here",
         }
     }
@@ -130,6 +139,9 @@ impl ProxyErrorKind {
             Self::Request => "the client's content ended early for upstream",
             Self::RequestTimeout => "idle_timeout exceeded in the client's content for upstream",
             Self::Overloaded => "queue_timeout exceeded before a request to upstream",
+            Self::TooManyUploads => {
+                "queue_timeout exceeded as max_uploads are under way to upstream"
+            }
             Self::Internal => "the request failed before it reached upstream",
         }
     }
@@ -167,7 +179,7 @@ impl Failed {
         match broken {
             Some(kind) => {
                 // It is not up to the client if there is no place for the rest of the content.
-                let is_overload = kind == ProxyErrorKind::Overloaded;
+                let is_overload = kind.is_overload();
                 let unsent = UnsentRequest {
                     is_held_back: is_overload,
                     is_overload,
@@ -182,7 +194,7 @@ impl Failed {
     fn held_back(error: ProxyError) -> Self {
         let unsent = UnsentRequest {
             is_held_back: true,
-            is_overload: error.kind == ProxyErrorKind::Overloaded,
+            is_overload: error.kind.is_overload(),
         };
         Self::Unsent(error, unsent)
     }
@@ -190,9 +202,9 @@ impl Failed {
     /// The failure of a request whose content is not sent: it has not come, or there is no place
     /// for it.
     pub(super) fn before_content(error: ProxyError, method: &Method) -> Self {
-        match error.kind() {
-            ProxyErrorKind::Overloaded => Self::without_place(error.kind(), method),
-            _ => Self::held_back(error),
+        match error.kind().is_overload() {
+            true => Self::without_place(error.kind(), method),
+            false => Self::held_back(error),
         }
     }
 

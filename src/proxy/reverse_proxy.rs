@@ -25,7 +25,7 @@ use super::body::response::ProxyBody;
 use super::canonical::forwarded_fields::Forwarding;
 use super::canonical::layer::CanonicalRequestLayer;
 use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
-use super::error::{ProxyError, ProxyErrorKind};
+use super::error::ProxyError;
 use super::forward::Forwarder;
 use super::upstream::addresses::Resolver;
 use super::upstream::health::{HealthCheck, check_servers};
@@ -670,6 +670,8 @@ impl OriginMonitor for ReverseProxy {
         }
         load.repeated = self.0.repeated.load(Ordering::Relaxed);
         let stats = self.load_stats();
+        load.limits.uploads = stats.refused_uploads;
+        load.limits.slow_clients = stats.ended_for_others + stats.too_slow;
         load.limits.tunnels = stats.refused_tunnels;
         load.limits.tunnels_per_client = stats.ended_tunnels;
         load
@@ -677,7 +679,7 @@ impl OriginMonitor for ReverseProxy {
 
     fn is_overload(&self, error: &dyn Any) -> bool {
         let error = error.downcast_ref::<ProxyError>();
-        error.is_some_and(|error| error.kind() == ProxyErrorKind::Overloaded)
+        error.is_some_and(|error| error.kind().is_overload())
     }
 
     fn as_error<'e>(&self, error: &'e dyn Any) -> Option<&'e (dyn Error + 'static)> {

@@ -1,10 +1,10 @@
-//! What limits of clients' connections and WebSockets have done.
+//! What limits of clients' connections, uploads and WebSockets have done.
 
-/// How often limits of clients' connections have taken effect since the start, in front of the cache
+/// How often limits of what clients keep open have taken effect since the start, in front of the cache
 /// and in the inner service.
 ///
-/// Such clients get no response, or a late one, or one without their WebSocket, and no request of
-/// theirs counts as refused. An [`OriginMonitor`](super::OriginMonitor) says it, as what it is told by a server.
+/// Such clients get no response, or a late one, or one without their WebSocket. Only `uploads` are
+/// among the [refused requests](super::OriginLoad::refused), too. An [`OriginMonitor`](super::OriginMonitor) says it, as what it is told by a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -17,6 +17,13 @@ pub struct LimitCounts {
     pub connections_waiting: usize,
     /// Connections that were closed because their client has too many.
     pub connections_per_client: u64,
+    /// Connections that were closed because they had no request, and others waited.
+    pub connections_ended: u64,
+    /// Requests with content that were refused because too many others had places for that.
+    pub uploads: u64,
+    /// Requests that ended because their clients were slow: slower than they may be, or while others
+    /// came.
+    pub slow_clients: u64,
     /// Requests for WebSockets whose `Upgrade` was ignored.
     pub tunnels: u64,
     /// WebSockets that were closed because their client has most of them.

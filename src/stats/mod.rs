@@ -380,10 +380,12 @@ impl Stats {
     /// and collapsed responses.
     ///
     /// Requests that bypassed the cache or were answered outside of it are not counted, nor those
-    /// whose client left before it had a response. It is 0 before the first request.
+    /// whose client left before it had a response, or that were refused for overload. It is 0 before the first request.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
-        use RequestResult::{Bypass, Canceled, Collapsed, Hit, Outside, Revalidated, Stale};
+        use RequestResult::{
+            Bypass, Canceled, Collapsed, Hit, Outside, Overload, Revalidated, Stale,
+        };
         let sum = |results: &[RequestResult]| -> u64 {
             results
                 .iter()
@@ -391,7 +393,7 @@ impl Stats {
                 .sum()
         };
         let answered = sum(&[Hit, Stale, Revalidated, Collapsed]);
-        match self.requests.total() - sum(&[Bypass, Canceled, Outside]) {
+        match self.requests.total() - sum(&[Bypass, Canceled, Outside, Overload]) {
             0 => 0.0,
             all => answered as f64 / all as f64,
         }

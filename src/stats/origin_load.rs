@@ -105,7 +105,7 @@ pub struct OriginLoad {
     pub refused: u64,
     /// Requests that were sent once more since the start, to the same server or to another one.
     pub repeated: u64,
-    /// What limits of connections and WebSockets have done.
+    /// What limits of connections, uploads and WebSockets have done.
     pub limits: LimitCounts,
     /// How long requests have waited, those that were refused or whose client left included. Those
     /// that did not wait are not among them. Metrics count them as waits for the

@@ -272,6 +272,8 @@ async fn requests_beyond_the_queue_count_as_overload() {
     let expected = [(Miss, 1), (Overload, 1)];
     assert_eq!(counted_since(&before, &layer), expected);
     assert_eq!(layer.handle().stats().in_flight.waiting_fills, 0);
+    send(&service, get("/a")).await;
+    assert_eq!(layer.handle().stats().hit_ratio(), 0.5);
 }
 
 /// A cache that is twice on a request's way counts in its outer layer. Two caches count for

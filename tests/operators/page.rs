@@ -153,6 +153,10 @@ async fn the_page_shows_a_loaded_program_explains_and_invalidates() {
         ))
         .await;
 
+    // What is refused for overload was not looked up in vain, and counts neither way.
+    let refused = "ratio({requests: {hit: 1, miss: 1, overload: 2, outside: 3}}, null)";
+    assert_eq!(browser.value(refused).await, 0.5);
+
     let explained = explain(&mut browser, &format!("{}{}", server.base(), paths[0])).await;
     assert!(
         explained.starts_with("Hit") && explained.contains("by layer ttl"),

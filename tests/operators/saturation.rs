@@ -141,6 +141,12 @@ fn alerts_fire_for_what_they_are_about() {
     let cases = [
         ("ResponseCacheHitRatioLow", hits(50), true),
         ("ResponseCacheHitRatioLow", hits(70), false),
+        // What is refused was not looked up in vain.
+        (
+            "ResponseCacheHitRatioLow",
+            hits(70) + &input("requests_total", ",result=\"overload\"", "0+600x200"),
+            false,
+        ),
         ("ResponseCacheMemoryHigh", size(84) + &evicted(1), true),
         ("ResponseCacheMemoryHigh", size(96), false),
         ("ResponseCacheMemoryHigh", size(70) + &evicted(1), false),
@@ -350,6 +356,12 @@ fn alerts_fire_for_the_limits_that_clients_meet() {
             "ResponseCacheClientLimited",
             reached("tunnels_per_client", "0+60x200"),
             true,
+        ),
+        // One client has not caused it.
+        (
+            "ResponseCacheClientLimited",
+            reached("connections_ended", "0+60x200"),
+            false,
         ),
         (
             "ResponseCacheClientLimited",

@@ -11,11 +11,14 @@ impl Stats {
         let limits = &origin.limits;
         to.counter(
             "response_cache_limits_reached",
-            "Connections and WebSockets that limits have kept waiting, kept out or closed, by limit.",
+            "Connections, uploads and WebSockets that limits have kept waiting, refused or ended, by limit.",
         );
         for (limit, count) in [
             ("connections", limits.connections),
             ("connections_per_client", limits.connections_per_client),
+            ("connections_ended", limits.connections_ended),
+            ("uploads", limits.uploads),
+            ("slow_clients", limits.slow_clients),
             ("tunnels", limits.tunnels),
             ("tunnels_per_client", limits.tunnels_per_client),
         ] {

@@ -32,7 +32,7 @@ async fn series(proxy: &Example, begin: &str) -> u64 {
 }
 
 /// How often a limit was reached, as the metrics say.
-async fn reached(proxy: &Example, limit: &str) -> u64 {
+pub(super) async fn reached(proxy: &Example, limit: &str) -> u64 {
     let labels = format!("{{cache=\"tower-response-cache\",limit=\"{limit}\"}}");
     series(proxy, &format!("limits_reached_total{labels}")).await
 }
@@ -43,7 +43,7 @@ async fn waiting(proxy: &Example) -> u64 {
 }
 
 /// Waits until it is so.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let wait = async {
         while !is_so().await {
             sleep(Duration::from_millis(20)).await;
@@ -53,7 +53,10 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     waited.unwrap_or_else(|_| panic!("it never happens: {what}"));
 }
 
-async fn start(origin: &Origin, flags: &[&str]) -> (Example, tokio::process::ChildStderr) {
+pub(super) async fn start(
+    origin: &Origin,
+    flags: &[&str],
+) -> (Example, tokio::process::ChildStderr) {
     let url = origin.url();
     let all = ["--upstream", &url, "--admin", "127.0.0.1:0"];
     let mut command = example("proxy", &[&all, flags].concat());
@@ -63,7 +66,7 @@ async fn start(origin: &Origin, flags: &[&str]) -> (Example, tokio::process::Chi
 }
 
 /// Waits until the log has a warning with this text.
-async fn warned(stderr: tokio::process::ChildStderr, text: &str) {
+pub(super) async fn warned(stderr: tokio::process::ChildStderr, text: &str) {
     let mut lines = BufReader::new(stderr).lines();
     let logged = async {
         loop {

@@ -1,6 +1,7 @@
 //! Clients that take their time, and the others beside them.
 
 mod awaited_content;
+mod ended_clients;
 mod few_workers;
 pub mod http2_client;
 mod limit_counts;

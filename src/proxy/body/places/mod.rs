@@ -204,10 +204,11 @@ impl Places {
             let counts = &self.shared.counts;
             counts.refused_uploads.fetch_add(1, Ordering::Relaxed);
         }
-        taken.map(|()| UploadPlace {
+        let place = taken.map(|()| UploadPlace {
             places: self.shared.clone(),
             client,
-        })
+        });
+        place.map_err(|_| ProxyErrorKind::TooManyUploads)
     }
 
     /// Waits until a client has taken a place.
