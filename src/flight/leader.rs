@@ -92,14 +92,10 @@ impl<F, H> Leader<F, H> {
         let outcome = with_timeout(predecessor.max_wait, outcome).await;
         if outcome.is_none() {
             // Where both are of one client, others have waited for this one.
-            let of_both = [
-                &predecessor.observer.others_wait.as_ref(),
-                &self.flight.others_wait.get(),
-            ];
-            of_both
-                .into_iter()
-                .flatten()
-                .for_each(|wait| self.note(wait));
+            let of_predecessor = predecessor.observer.others_wait.as_ref();
+            let of_both = [of_predecessor, self.flight.others_wait.get()];
+            let noted = of_both.into_iter().flatten();
+            noted.for_each(|wait| self.note(wait));
         }
         outcome
     }

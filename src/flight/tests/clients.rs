@@ -255,12 +255,15 @@ async fn a_call_without_a_fence_waits_once_for_that_of_a_client_that_hangs() {
     let first = hang(1, 0);
     let next = lead_without_fence(&flights, client(2), 1);
     assert!(next.wait_for_predecessor().await.is_none());
-    drop((next, first));
+    drop(next);
+    // While it hangs on.
+    assert!(!lead_without_fence(&flights, client(3), 9).has_predecessor());
+    drop(first);
     let second = hang(1, 20);
     assert!(lead_without_fence(&flights, client(1), 21).has_predecessor());
     assert!(!lead_without_fence(&flights, client(2), 22).has_predecessor());
     drop(second);
-    let _other = hang(3, 30);
+    let _other = hang(4, 30);
     assert!(lead_without_fence(&flights, client(2), 31).has_predecessor());
 }
 
