@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::hold_ups::HoldUps;
+use super::hold_ups::others_wait::Waited;
 use super::hold_ups::patience::is_long;
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
 use super::pacing::Precedence;
@@ -182,19 +183,14 @@ impl<F, H> FlightMaps<F, H> {
             .or_else(|| self.of_variants.get(&key)?.joinable(rules, &decide))
     }
 
-    /// Whether a request waits for no calls of a client, because that has held up others for longer
-    /// than its own client has.
+    /// Whether a request waits for no calls of a client, because that has held up others.
     pub(super) fn avoids<'m>(
         &'m self,
         key: &'m CacheKey,
         rules: JoinRules,
     ) -> impl Fn(ClientId) -> bool + 'm {
         let notes = &self.hold_ups;
-        move |client| {
-            let held_up = notes.by_client(key, Some(client), rules.now);
-            let patience = || notes.patience_of(key, rules.client, rules.now);
-            held_up.is_some_and(|time| time > patience())
-        }
+        move |client| notes.avoids(key, (rules.client, client), rules.now)
     }
 
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
@@ -240,8 +236,8 @@ impl<F, H> FlightMaps<F, H> {
         ];
         let is_overdue = |flight: &&Arc<Flight<F, H>>| flight.is_overdue(rules);
         let overdue = of_page.map(|flight| flight.filter(is_overdue)?.take_wait());
-        for (client, waited) in overdue.into_iter().flatten() {
-            self.hold_ups.note(key, client, waited, rules.now);
+        for waited in overdue.into_iter().flatten() {
+            self.hold_ups.note_in_vain(key, waited);
         }
     }
 
@@ -252,8 +248,8 @@ impl<F, H> FlightMaps<F, H> {
         let current = self.current.get(key).filter(|_| !stays);
         let current = current.filter(|current| current.is_of_client(new.client));
         let makes_way = current.filter(|current| current.keeps_waiting());
-        if let Some((client, waited)) = makes_way.and_then(|current| current.take_wait()) {
-            self.hold_ups.note(key, client, waited, new.opened);
+        if let Some(waited) = makes_way.and_then(|current| current.take_wait()) {
+            self.hold_ups.note_in_vain(key, waited);
         }
     }
 
@@ -331,20 +327,25 @@ impl<F, H> FlightMaps<F, H> {
         call.is_none_or(|call| self.rivals.claim_store(stored_key, call.at.monotonic()))
     }
 
-    /// Notes the client of a flight whose response is whole, if its call took long and has kept
-    /// others waiting so long, or a stale response in use.
+    /// Notes how long the call of a flight took whose response is whole: as a hold-up, if it took long
+    /// and has kept others waiting so long, or a stale response in use.
     fn note_time(&mut self, key: &CacheKey, flight: &Flight<F, H>, took: Duration) {
-        let Some(client) = flight.client.filter(|_| is_long(took)) else {
-            return;
-        };
-        let noted = match flight.others_wait.get() {
-            _ if self.refreshes.has(key, flight.id) => Some((client, took)),
-            Some(wait) if wait.waited().is_some_and(is_long) => wait.take(),
-            _ => None,
-        };
-        if let Some((client, waited)) = noted {
-            self.hold_ups.note(key, client, waited, flight.opened);
+        let Some(client) = flight.client else { return };
+        let wait = flight.others_wait.get();
+        let has_held_up = is_long(took)
+            && (self.refreshes.has(key, flight.id) || wait.is_some_and(|wait| wait.is_long()));
+        if !has_held_up {
+            return self.hold_ups.note_usual(key, client, took);
         }
+        let noted = wait.map_or(Duration::ZERO, |wait| wait.noted());
+        // Those who have waited note nothing any more.
+        let _ = wait.and_then(|wait| wait.take());
+        let took = Waited {
+            client,
+            time: took,
+            until: flight.opened.monotonic().saturating_add(took),
+        };
+        self.hold_ups.note_slow(key, took, noted);
     }
 
     /// Ends the pacing of a flight's keys, where it is the one with a response.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
-use super::hold_ups::others_wait::OthersWait;
+use super::hold_ups::others_wait::{OthersWait, Waited};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::{CacheKey, DigestHash};
@@ -172,7 +172,7 @@ impl<F, H> Flight<F, H> {
         let start = CallStart { at: now, overtaken };
         let _ = self.call.set(start);
         if let Some(wait) = self.others_wait.get() {
-            wait.call_begins();
+            wait.call_begins(now);
         }
     }
 
@@ -230,9 +230,9 @@ impl<F, H> Flight<F, H> {
         self.call.get().is_some() && !self.announcement.is_published()
     }
 
-    /// The client of the flight and the time that requests of other clients have waited for it, or
-    /// have let pass since, as far as it is not noted. It counts as noted then.
-    pub(super) fn take_wait(&self) -> Option<(ClientId, Duration)> {
+    /// How long requests of other clients have waited for it, as far as it is not noted. It counts as
+    /// noted then.
+    pub(super) fn take_wait(&self) -> Option<Waited> {
         self.others_wait.get()?.take()
     }
 
@@ -267,7 +267,7 @@ impl<F, H> Flight<F, H> {
         let waits_for_other = predecessor.is_some_and(|predecessor| predecessor.is_of_other);
         match waits_for_other && self.call.get().is_none() {
             true => wait.begin_with_call(),
-            false => wait.begin(),
+            false => wait.begin(rules.now),
         }
         Some(wait.clone())
     }

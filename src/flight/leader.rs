@@ -14,12 +14,16 @@ use std::time::Duration;
 use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
-use super::hold_ups::others_wait::OthersWait;
+use super::hold_ups::HoldUps;
+use super::hold_ups::others_wait::{OthersWait, Waited};
 use super::join_rules::{Flight, JoinRules, Predecessor};
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::timeout::with_timeout;
+
+/// How the wait of others is noted: in vain, or for an answer that is not for them.
+type NoteWait = fn(&mut HoldUps, &CacheKey, Waited);
 
 /// The leader's end of a flight.
 ///
@@ -95,7 +99,7 @@ impl<F, H> Leader<F, H> {
             let of_predecessor = predecessor.observer.others_wait.as_ref();
             let of_both = [of_predecessor, self.flight.others_wait.get()];
             let noted = of_both.into_iter().flatten();
-            noted.for_each(|wait| self.note(wait));
+            noted.for_each(|wait| self.note(wait, HoldUps::note_in_vain));
         }
         outcome
     }
@@ -173,7 +177,8 @@ impl<F, H> Leader<F, H> {
         }
         match outcome {
             FlightOutcome::Shared(_) | FlightOutcome::Exempt => {}
-            FlightOutcome::Refused { .. } | FlightOutcome::Vacant => self.note_if_in_vain(),
+            FlightOutcome::Refused { .. } => self.note_if_in_vain(HoldUps::note_answered),
+            FlightOutcome::Vacant => self.note_if_in_vain(HoldUps::note_in_vain),
         }
         let recovered = match outcome {
             FlightOutcome::Refused { kind, .. } => Some(kind),
@@ -189,22 +194,21 @@ impl<F, H> Leader<F, H> {
 
     /// Notes that the flight has brought nothing, if others still wait for it or some have waited
     /// long: they may have left because of that.
-    fn note_if_in_vain(&self) {
+    fn note_if_in_vain(&self, note: NoteWait) {
         // Asked first, as it takes no lock.
         let Some(wait) = self.flight.others_wait.get() else {
             return;
         };
         if !self.has_outcome() && wait.is_in_vain(self.has_followers()) {
-            self.note(wait);
+            self.note(wait, note);
         }
     }
 
     /// Notes how long others have waited.
-    fn note(&self, wait: &OthersWait) {
-        if let Some((client, waited)) = wait.take() {
+    fn note(&self, wait: &OthersWait, note: NoteWait) {
+        if let Some(waited) = wait.take() {
             let mut maps = self.stripes.of_key(&self.key).lock();
-            let opened = self.flight.opened;
-            maps.hold_ups.note(&self.key, client, waited, opened);
+            note(&mut maps.hold_ups, &self.key, waited);
         }
     }
 
@@ -212,6 +216,7 @@ impl<F, H> Leader<F, H> {
     /// be stored, so that later requests need not look up again.
     pub(crate) fn exempt(&self) {
         if !self.has_outcome() {
+            self.note_if_in_vain(HoldUps::note_in_vain);
             let mut maps = self.stripes.of_key(&self.key).lock();
             let removed = maps.remove(self.key, &self.flight);
             drop(maps);
@@ -237,7 +242,7 @@ impl<F, H> Leader<F, H> {
             && self.has_outcome()
             && !self.flight.is_whole()
         {
-            self.note(wait);
+            self.note(wait, HoldUps::note_in_vain);
         }
         let stripe = self.stripes.of_key(&self.key);
         stripe.close(self.key, &self.flight, (is_whole, took));
@@ -286,7 +291,7 @@ impl<F, H> Leader<F, H> {
 
 impl<F, H> Drop for Leader<F, H> {
     fn drop(&mut self) {
-        self.note_if_in_vain();
+        self.note_if_in_vain(HoldUps::note_in_vain);
         if !*self.is_closed.get_mut() {
             self.close();
         }

@@ -15,7 +15,6 @@ use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
-use crate::semantics::moment::Moment;
 use crate::shares::ClientId;
 use crate::sync::MutexGuard;
 
@@ -134,16 +133,15 @@ impl<F, H> Flights<F, H> {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Notes that a request gives up its wait for calls of others, which are of that key's resource.
-    pub(crate) fn note_given_up<'w>(
+    /// Notes that a request has waited in vain for calls of others, which are of that key's resource.
+    pub(crate) fn note_in_vain<'w>(
         &self,
         key: &CacheKey,
         waits: impl Iterator<Item = &'w OthersWait>,
-        now: Moment,
     ) {
-        for (client, waited) in waits.filter_map(OthersWait::take) {
+        for waited in waits.filter_map(OthersWait::take) {
             let mut maps = self.stripes.of_key(key).lock();
-            maps.hold_ups.note(key, client, waited, now);
+            maps.hold_ups.note_in_vain(key, waited);
         }
     }
 

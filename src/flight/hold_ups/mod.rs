@@ -4,11 +4,9 @@
 //! That costs a call for each time a response is needed, seldom two, so little is lost where the
 //! service is slow for all.
 //!
-//! A client is noted for ten minutes, with the time for which it has held up others in all: who lets
-//! them wait once or twice is soon told apart from one who goes on. No call of another client excuses
-//! it: two clients that are slow would vouch for each other. But one that is noted itself follows
-//! those whose time is not longer than twice its own, so that of any two clients one follows the
-//! other, and a slow service has few more calls.
+//! A client is noted for ten minutes. No call of another client excuses it: two clients that are slow
+//! would vouch for each other. But one that is noted itself follows those that are [like it](HoldUp::is_like),
+//! so that a slow service has few more calls.
 //!
 //! Data under the lock of the table. Start at [`HoldUps::note`].
 
@@ -20,10 +18,13 @@ use std::time::Duration;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, replaced};
+use others_wait::Waited;
 use patience::patience_for;
 
 /// The time for which a client is noted.
 const TTL: Duration = Duration::from_secs(10 * 60);
+/// Calls that take less are alike, whatever is usual.
+const MIN_USUAL: Duration = Duration::from_millis(100);
 /// The number of notes in one stripe of the table.
 const MAX: usize = 64;
 
@@ -31,13 +32,48 @@ const MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct HoldUps(Vec<Note>);
 
+/// For how long a client has held up others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct HoldUp {
+    /// What its calls take that bring an answer: the shortest of them, as the others may have had a
+    /// reason. `None` if none has.
+    usual: Option<Duration>,
+    /// How long others have waited beyond that, in all: who lets them wait once or twice is soon told
+    /// apart from one who goes on.
+    more: Duration,
+}
+
+impl HoldUp {
+    /// Whether a client that has held up others like this follows one that has done so like `other`:
+    /// up to twice as long, by both measures. What is usual is no credit for more: a page that takes
+    /// two seconds for all does not pay for calls that hang.
+    fn is_like(self, other: Self) -> bool {
+        let twice = |usual: Duration| usual.saturating_mul(2).max(MIN_USUAL);
+        let usual = self.usual.map_or(patience_for(Duration::ZERO), twice);
+        other.usual.is_none_or(|other| other <= usual) && other.more <= patience_for(self.more)
+    }
+
+    /// Both together, where it is not known what they are of.
+    fn max(self, other: Self) -> Self {
+        Self {
+            usual: self.usual.max(other.usual),
+            more: self.more.max(other.more),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Note {
     /// Without its variant.
     key: CacheKey,
     client: ClientId,
-    /// For how long it has held up others in all.
-    held_up: Duration,
+    /// The shortest of its calls that have brought an answer, if one has.
+    usual: Option<Duration>,
+    /// The times of its calls that brought an answer while others waited, and their number.
+    slow: Duration,
+    slow_calls: u32,
+    /// How long others have waited for its calls in vain.
+    in_vain: Duration,
     /// Whether it counts for all keys: another one of its client has made way.
     is_for_all: bool,
     /// The time of its first wait, by the monotonic clock.
@@ -47,47 +83,106 @@ struct Note {
 }
 
 impl Note {
+    fn new(key: CacheKey, client: ClientId, now: Duration) -> Self {
+        Self {
+            key,
+            client,
+            usual: None,
+            slow: Duration::ZERO,
+            slow_calls: 0,
+            in_vain: Duration::ZERO,
+            is_for_all: false,
+            began: now,
+            noted: now,
+        }
+    }
+
     fn is_current(&self, now: Duration) -> bool {
         now.saturating_sub(self.noted) < TTL
     }
 
+    fn hold_up(&self) -> HoldUp {
+        let usual = self.usual.unwrap_or_default();
+        let slower = self
+            .slow
+            .saturating_sub(usual.saturating_mul(self.slow_calls));
+        HoldUp {
+            usual: self.usual,
+            more: self.in_vain.saturating_add(slower),
+        }
+    }
+
+    /// Notes how long a call has taken that brought a response.
+    fn add_usual(&mut self, took: Duration) {
+        self.usual = Some(self.usual.map_or(took, |usual| usual.min(took)));
+    }
+
     /// Makes it count for all keys, in the place of another one of its client.
     fn replace(&mut self, other: &Note) {
+        let HoldUp { usual, more } = self.hold_up().max(other.hold_up());
+        (self.usual, self.in_vain) = (usual, more);
+        (self.slow, self.slow_calls) = (Duration::ZERO, 0);
         self.is_for_all = true;
-        self.held_up = self.held_up.max(other.held_up);
         self.began = self.began.max(other.began);
         self.noted = self.noted.max(other.noted);
     }
 }
 
 impl HoldUps {
-    /// Notes that others have waited so long for a flight of a client: in vain, or longer than usual.
-    pub(super) fn note(&mut self, key: &CacheKey, client: ClientId, waited: Duration, now: Moment) {
-        let note = self.latest(key, client, now);
-        note.held_up = note.held_up.saturating_add(waited);
+    /// Notes that others have waited for a flight of a client in vain.
+    pub(super) fn note_in_vain(&mut self, key: &CacheKey, waited: Waited) {
+        let Waited {
+            client,
+            time,
+            until,
+        } = waited;
+        let note = self.latest(key, client, until);
+        note.in_vain = note.in_vain.saturating_add(time);
+    }
+
+    /// Notes that others have waited for an answer that came: for long, or to no use, as it is not for
+    /// them. Of the time that its call took, so much had been `noted` as in vain.
+    pub(super) fn note_slow(&mut self, key: &CacheKey, took: Waited, noted: Duration) {
+        let Waited {
+            client,
+            time,
+            until,
+        } = took;
+        let note = self.latest(key, client, until);
+        note.in_vain = note.in_vain.saturating_sub(noted);
+        note.slow = note.slow.saturating_add(time);
+        note.slow_calls += 1;
+        note.add_usual(time);
+    }
+
+    /// Notes that others have waited for an answer that is not for them.
+    pub(super) fn note_answered(&mut self, key: &CacheKey, waited: Waited) {
+        self.note_slow(key, waited, Duration::ZERO);
+    }
+
+    /// Notes how long a call has taken for whose response nobody has waited for long, if its client is
+    /// noted.
+    pub(super) fn note_usual(&mut self, key: &CacheKey, client: ClientId, took: Duration) {
+        let key = key.primary();
+        let mut notes = self.0.iter_mut();
+        if let Some(note) = notes.find(|note| note.key == key && note.client == client) {
+            note.add_usual(took);
+        }
     }
 
     /// The note on a client, which is the latest one now.
-    fn latest(&mut self, key: &CacheKey, client: ClientId, now: Moment) -> &mut Note {
-        let (key, now) = (key.primary(), now.monotonic());
+    fn latest(&mut self, key: &CacheKey, client: ClientId, now: Duration) -> &mut Note {
+        let key = key.primary();
         self.0.retain(|note| note.is_current(now));
         let is_same = |note: &Note| note.key == key && note.client == client;
-        let mut note = Note {
-            key,
-            client,
-            held_up: Duration::ZERO,
-            is_for_all: false,
-            began: now,
-            noted: now,
-        };
+        let mut note = Note::new(key, client, now);
         if let Some(at) = self.0.iter().position(is_same) {
             let earlier = self.0.remove(at);
             let noted = earlier.noted.max(now);
-            // The sum is that of about ten minutes, too.
-            note = match noted.saturating_sub(earlier.began) < TTL {
-                true => Note { noted, ..earlier },
-                false => note,
-            };
+            // The sums are those of about ten minutes, too.
+            if noted.saturating_sub(earlier.began) < TTL {
+                note = Note { noted, ..earlier };
+            }
         }
         let clients = self.0.iter().map(|note| Some(note.client));
         if let Some(replaced) = replaced(Some(client), clients, MAX) {
@@ -106,33 +201,30 @@ impl HoldUps {
     }
 
     /// For how long a client has held up others; `None` if it has not.
-    pub(super) fn by_client(
-        &self,
-        key: &CacheKey,
-        client: Option<ClientId>,
-        now: Moment,
-    ) -> Option<Duration> {
-        let client = client.filter(|_| !self.0.is_empty())?;
-        let (key, now) = (key.primary(), now.monotonic());
+    fn by_client(&self, key: &CacheKey, client: ClientId, now: Duration) -> Option<HoldUp> {
+        let key = key.primary();
         let notes = self.0.iter().filter(|note| note.client == client);
         let notes = notes.filter(|note| note.is_for_all || note.key == key);
         let current = notes.filter(|note| note.is_current(now));
-        current.map(|note| note.held_up).max()
+        current.map(Note::hold_up).reduce(HoldUp::max)
     }
 
-    /// For how long clients may have held up others whose flights a request follows: for ever, if
-    /// its own client is not known.
-    pub(super) fn patience_of(
+    /// Whether a request of `own` client waits for no calls of another one, because that has held up
+    /// others, and its own client has not done so like it. One that is not known waits for all.
+    pub(super) fn avoids(
         &self,
         key: &CacheKey,
-        client: Option<ClientId>,
+        (own, other): (Option<ClientId>, ClientId),
         now: Moment,
-    ) -> Duration {
-        if client.is_none() {
-            return Duration::MAX;
+    ) -> bool {
+        if self.0.is_empty() {
+            return false;
         }
-        let own = self.by_client(key, client, now);
-        own.map_or(Duration::ZERO, patience_for)
+        let by_client = |client| self.by_client(key, client, now.monotonic());
+        let (Some(own), Some(other)) = (own, by_client(other)) else {
+            return false;
+        };
+        !by_client(own).is_some_and(|own| own.is_like(other))
     }
 }
 
@@ -152,68 +244,164 @@ mod tests {
         Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
     }
 
-    /// The notes after calls of clients for which others have waited so many milliseconds.
-    fn after(calls: &[(u64, u64)]) -> HoldUps {
+    /// What a call has come to that others have waited for, or nobody has.
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        Slow,
+        InVain,
+        Alone,
+    }
+    use End::{Alone, InVain, Slow};
+
+    fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
+        Waited {
+            client: client(number),
+            time: Duration::from_millis(milliseconds),
+            until: Duration::from_secs(until),
+        }
+    }
+
+    /// The notes after calls of clients that took so many milliseconds.
+    fn after(calls: &[(u64, End, u64)]) -> HoldUps {
         let (key, mut notes) = (CacheKey::for_path(KEY), HoldUps::default());
-        for (number, waited) in calls.iter().copied() {
-            notes.note(&key, client(number), Duration::from_millis(waited), at(0));
+        for (number, end, took) in calls.iter().copied() {
+            let took = waited(number, took, 0);
+            match end {
+                Slow => notes.note_slow(&key, took, Duration::ZERO),
+                InVain => notes.note_in_vain(&key, took),
+                Alone => notes.note_usual(&key, took.client, took.time),
+            }
         }
         notes
     }
 
-    /// Whom each of three clients follows, the third of which has not held up others.
+    /// Whether the first client follows the second one.
+    fn follows(notes: &HoldUps, own: u64, other: u64, seconds: u64) -> bool {
+        let key = CacheKey::for_path(KEY);
+        !notes.avoids(&key, (Some(client(own)), client(other)), at(seconds))
+    }
+
+    /// Whether the first two clients follow each other.
     #[test]
-    fn a_client_follows_those_that_have_held_up_others_no_longer_than_twice_as_long() {
-        for (calls, first_follows_second, second_follows_first, third_follows) in [
-            (&[][..], true, true, &[1, 2][..]),
-            (&[(1, 9000)], true, false, &[2]),
-            (&[(1, 9000), (2, 9000)], true, true, &[]),
-            (&[(1, 9000), (2, 4500)], true, true, &[]),
-            (&[(1, 9000), (2, 4000)], true, false, &[]),
-            // One that goes on is told apart from those whose call has failed.
-            (&[(1, 200), (2, 10_000)], false, true, &[]),
+    fn a_client_follows_those_that_have_held_up_others_like_it() {
+        for (calls, first_follows_second, second_follows_first) in [
+            (&[][..], true, true),
+            (&[(1, Alone, 9000)], true, true),
+            (&[(1, Slow, 9000)], true, false),
+            (&[(1, Slow, 9000), (2, Slow, 9000)], true, true),
+            (&[(1, Slow, 9000), (2, Slow, 4500)], true, true),
+            (&[(1, Slow, 9000), (2, Slow, 4000)], true, false),
+            // What is usual adds up to nothing.
             (
-                &[(1, 9000), (2, 9000), (2, 9000), (2, 9000)],
+                &[
+                    (1, Slow, 1500),
+                    (2, Slow, 1500),
+                    (2, Slow, 1500),
+                    (2, Slow, 1500),
+                ],
+                true,
+                true,
+            ),
+            // It was slow for a reason that it does not have any more.
+            (
+                &[
+                    (1, Slow, 9000),
+                    (1, Alone, 50),
+                    (2, Slow, 5000),
+                    (2, Alone, 50),
+                ],
+                true,
+                true,
+            ),
+            (
+                &[(1, Slow, 9000), (1, Alone, 50), (2, Slow, 9000)],
+                false,
+                false,
+            ),
+            // What is usual for the one is no credit for the other.
+            (
+                &[
+                    (1, Slow, 1500),
+                    (1, Slow, 1500),
+                    (1, Slow, 1500),
+                    (2, InVain, 2000),
+                ],
+                false,
+                false,
+            ),
+            // One that goes on is told apart from those whose call has failed.
+            (&[(1, InVain, 200), (2, InVain, 10_000)], false, true),
+            (
+                &[
+                    (1, InVain, 9000),
+                    (2, InVain, 9000),
+                    (2, InVain, 9000),
+                    (2, InVain, 9000),
+                ],
                 false,
                 true,
-                &[],
+            ),
+            // Refusals that take a second, of one who holds up others by them.
+            (
+                &[(1, InVain, 200), (1, Alone, 50), (2, Slow, 950)],
+                false,
+                true,
             ),
             // However little it is.
-            (&[(1, 1), (2, 1000)], true, true, &[]),
-            (&[(1, 1), (2, 1001)], false, true, &[]),
+            (&[(1, InVain, 1), (2, InVain, 1000)], true, true),
+            (&[(1, InVain, 1), (2, InVain, 1001)], false, true),
         ] {
-            let (notes, key) = (after(calls), CacheKey::for_path(KEY));
-            let follows = |own, other| {
-                let patience = notes.patience_of(&key, Some(client(own)), at(1));
-                let other = notes.by_client(&key, Some(client(other)), at(1));
-                other.is_none_or(|held_up| held_up <= patience)
-            };
-            assert_eq!(follows(1, 2), first_follows_second, "{calls:?}");
-            assert_eq!(follows(2, 1), second_follows_first, "{calls:?}");
-            let found: Vec<_> = [1, 2].into_iter().filter(|of| follows(3, *of)).collect();
-            assert_eq!(found, third_follows, "{calls:?}");
-            let patience = notes.patience_of(&key, None, at(1));
-            assert_eq!(patience, Duration::MAX, "its client is not known");
+            let notes = after(calls);
+            assert_eq!(follows(&notes, 1, 2, 1), first_follows_second, "{calls:?}");
+            assert_eq!(follows(&notes, 2, 1, 1), second_follows_first, "{calls:?}");
+            // One that has held up nobody.
+            for number in [1, 2] {
+                let has_held_up =
+                    |call: &&(u64, End, u64)| call.0 == number && !matches!(call.1, Alone);
+                let expected = calls.iter().find(has_held_up).is_none();
+                assert_eq!(follows(&notes, 3, number, 1), expected, "{calls:?}");
+            }
+            let key = CacheKey::for_path(KEY);
+            assert!(
+                !notes.avoids(&key, (None, client(1)), at(1)),
+                "it is not known"
+            );
         }
+    }
+
+    /// Those who had given up were held up, but not in vain.
+    #[test]
+    fn a_wait_that_was_noted_counts_once_if_a_response_comes() {
+        let mut notes = after(&[(1, InVain, 10_000)]);
+        let key = CacheKey::for_path(KEY);
+        notes.note_slow(&key, waited(1, 12_000, 0), Duration::from_secs(10));
+        let expected = HoldUp {
+            usual: Some(Duration::from_secs(12)),
+            ..HoldUp::default()
+        };
+        let held_up = notes.by_client(&key, client(1), Duration::ZERO);
+        assert_eq!(held_up, Some(expected));
     }
 
     #[test]
     fn a_note_is_kept_for_ten_minutes() {
-        for (seconds, expected) in [(599, true), (600, false)] {
-            let (notes, key) = (after(&[(1, 9000)]), CacheKey::for_path(KEY));
-            let held_up = notes.by_client(&key, Some(client(1)), at(seconds));
-            assert_eq!(held_up.is_some(), expected);
+        for end in [Slow, InVain] {
+            let notes = after(&[(1, end, 9000)]);
+            assert!(!follows(&notes, 2, 1, 599));
+            assert!(follows(&notes, 2, 1, 600));
         }
     }
 
-    /// One that counts for all keys keeps its time where another one is added.
     #[test]
     fn a_sum_is_that_of_ten_minutes() {
         let (key, mut notes) = (CacheKey::for_path(KEY), HoldUps::default());
         for (seconds, expected) in [(0, 1), (300, 2), (599, 3), (900, 1)] {
-            notes.note(&key, client(1), Duration::from_secs(1), at(seconds));
-            let held_up = notes.by_client(&key, Some(client(1)), at(seconds));
-            assert_eq!(held_up, Some(Duration::from_secs(expected)), "{seconds}");
+            notes.note_in_vain(&key, waited(1, 1000, seconds));
+            let held_up = notes.by_client(&key, client(1), Duration::from_secs(seconds));
+            assert_eq!(
+                held_up.map(|held_up| held_up.more.as_secs()),
+                Some(expected)
+            );
         }
         let other = Note {
             began: Duration::from_secs(800),
@@ -227,28 +415,29 @@ mod tests {
     #[test]
     fn many_notes_of_a_client_do_not_hide_one() {
         let key = |number: u64| CacheKey::for_path(&format!("/{number}"));
-        let mut notes = after(&[(1, 9000)]);
+        let mut notes = after(&[(1, Slow, 9000)]);
         for number in 0..100 {
-            notes.note(&key(number), client(1), Duration::from_secs(1), at(0));
+            notes.note_in_vain(&key(number), waited(1, 1000, 0));
         }
         assert!(notes.0.len() < MAX);
         let is_noted = |path: &str, number| {
             let key = CacheKey::for_path(path);
-            notes.by_client(&key, Some(client(number)), at(1)).is_some()
+            let held_up = notes.by_client(&key, client(number), Duration::from_secs(1));
+            held_up.is_some()
         };
         assert!(is_noted(KEY, 1) && is_noted("/other", 1));
         assert!(!is_noted("/other", 2));
         for number in 0..1000 {
-            let other = client(number + 10);
-            notes.note(&key(number), other, Duration::from_secs(1), at(0));
+            notes.note_in_vain(&key(number), waited(number + 10, 1000, 0));
         }
         assert_eq!(notes.0.len(), MAX);
-        let held_up = notes.by_client(&key(1001), Some(client(1009)), at(1));
+        let held_up = notes.by_client(&key(1001), client(1009), Duration::from_secs(1));
         assert_eq!(held_up, None, "it has one");
         // One that displaces its own is not forgotten, nor excused by a short one.
-        notes.note(&key(0), client(1009), Duration::from_secs(10), at(1));
-        notes.note(&key(1), client(1009), Duration::from_millis(1), at(1));
-        let held_up = notes.by_client(&key(0), Some(client(1009)), at(1));
-        assert!(held_up >= Some(Duration::from_secs(10)), "{held_up:?}");
+        notes.note_in_vain(&key(0), waited(1009, 10_000, 1));
+        notes.note_in_vain(&key(1), waited(1009, 1, 1));
+        let held_up = notes.by_client(&key(0), client(1009), Duration::from_secs(1));
+        let more = held_up.map(|held_up| held_up.more);
+        assert!(more >= Some(Duration::from_secs(10)), "{more:?}");
     }
 }

@@ -110,7 +110,8 @@ async fn others_wait_once_for_a_client_whose_call_brings_nothing() {
         (refused.clone(), Other::HasLeft, false, true),
         (refused, Other::NeverCame, false, false),
         (shared, Other::Waits, false, false),
-        (FlightOutcome::Exempt, Other::Waits, false, false),
+        (FlightOutcome::Exempt, Other::Waits, true, true),
+        (FlightOutcome::Exempt, Other::HasLeft, false, true),
     ] {
         for (milliseconds, is_avoided) in [(1000, is_avoided), (1001, is_avoided_if_late)] {
             let (flights, outcome) = (Table::default(), outcome.clone());

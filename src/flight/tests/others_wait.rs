@@ -71,7 +71,7 @@ async fn a_displaced_call_is_noted_by_those_that_give_it_up() {
     other.close_whole(None);
     tokio::time::advance(Duration::from_secs(9)).await;
     let wait = follower.others_wait().expect("it is of another client");
-    flights.note_given_up(&key(), [&*wait].into_iter(), at(9));
+    flights.note_in_vain(&key(), [&*wait].into_iter());
     let next = lead_as(&flights, client(1), 9);
     assert!(!follows(&flights, client(4), 9));
     drop((next, follower, hangs, other));
@@ -85,7 +85,7 @@ async fn a_call_without_a_fence_is_not_charged_with_its_wait_for_another_client(
         // Client 5 has held up others for a moment: it follows those that have done so for a second.
         let failed = lead_as(&flights, client(5), 0);
         let follower = enter_as(&flights, client(6), 0);
-        tokio::time::advance(Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
         failed.close_with(FlightOutcome::Vacant);
         drop((failed, follower));
         let hangs = lead_without_fence(&flights, client(1), 0);

@@ -271,6 +271,10 @@ fn use_outcome<B: Backend, Res>(
             let check = end.group_check;
             let followed = follow(state, (&head, end.reader), check, fill, outgoing);
             member.note_look(state, &followed);
+            if matches!(followed, Followed::OtherVariant(_) | Followed::Lost) {
+                let flights = &state.shared.coalescing.flights;
+                flights.note_in_vain(&member.key, end.others_wait.as_deref().into_iter());
+            }
             match followed {
                 Followed::Hit(served) => return Some(JoinOutcome::Served(served)),
                 Followed::Collapsed(served) => {

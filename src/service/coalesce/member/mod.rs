@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::Backend;
-use crate::flight::{BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
+use crate::flight::{BodyStream, Entered, FlightOutcome, Flights, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
@@ -198,7 +198,7 @@ impl<F: Clone> FlightMember<F> {
             let fence = own.clone();
             flights.enter(self.key, fence, rules, decide, place, new_stream)
         };
-        match self.joined(entered, own, has_place) {
+        match self.joined(flights, entered, own, has_place) {
             Joined::Follower(time_left) => Joined::Follower(time_left.min(patience)),
             joined => joined,
         }
@@ -207,6 +207,7 @@ impl<F: Clone> FlightMember<F> {
     /// Notes the part that the request has in a flight.
     fn joined(
         &mut self,
+        flights: &Flights<F, SharedHead>,
         entered: Entered<F, SharedHead>,
         own: Option<F>,
         has_place: bool,
@@ -221,7 +222,7 @@ impl<F: Clone> FlightMember<F> {
             Entered::Follower(follower) => {
                 self.looks_left -= usize::from(has_place);
                 let time_left = follower.time_left();
-                self.followed.add(follower, own);
+                self.followed.add(follower, own, (flights, &self.key));
                 Joined::Follower(time_left)
             }
         }

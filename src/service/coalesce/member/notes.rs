@@ -33,11 +33,7 @@ impl<F: Clone> FlightMember<F> {
     /// Notes that the flights it follows take too long, and whether its own time is up.
     pub(crate) fn note_slow_flight<B: Backend<Fence = F>>(&mut self, state: &LayerState<B>) {
         self.was_slow = true;
-        let mut waits = self.followed.waits_for_others().peekable();
-        if waits.peek().is_some() {
-            let flights = &state.shared.coalescing.flights;
-            flights.note_given_up(&self.key, waits, state.now());
-        }
+        self.followed.note_given_up();
         self.is_time_up |= self.time_left(state).is_zero();
     }
 
