@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::stream_timeout::{self, InPieces, Turn};
+use crate::unread::{Unread, kept_bytes};
 use crate::when_woken::when_woken;
 
 /// How long a connection that is to end for others may take to send what HTTP/2 still has of its
@@ -47,6 +48,12 @@ struct Counts {
     is_ending: AtomicBool,
     /// Told of that.
     ending: Notify,
+    /// The bytes of stored responses that it may keep in memory.
+    unread: Unread,
+    /// Whether the connection ends now, whatever it does, as it is one of too many slow readers.
+    is_cut_off: AtomicBool,
+    /// Told of that.
+    cut_off: Notify,
 }
 
 /// What a connection has done since the last look.
@@ -78,6 +85,8 @@ impl Activity {
             counts: counts.clone(),
             is_waiting: true,
             has_content,
+            kept: 0,
+            is_stream: false,
         }
     }
 
@@ -114,6 +123,24 @@ impl Activity {
     /// Waits until the connection is to end for others.
     pub async fn ended_for_others(&self) {
         self.0.ending.notified().await;
+    }
+
+    /// The bytes of stored responses that it may keep because its client does not read, and since
+    /// when; `None` if it keeps none, or ends already.
+    pub fn unread(&self) -> Option<(u64, std::time::Instant)> {
+        let is_cut_off = self.0.is_cut_off.load(Ordering::Relaxed);
+        self.0.unread.get().filter(|_| !is_cut_off)
+    }
+
+    /// Ends the connection, whatever it does.
+    pub fn cut_off(&self) {
+        self.0.is_cut_off.store(true, Ordering::Relaxed);
+        self.0.cut_off.notify_one();
+    }
+
+    /// Everything that was given to the connection is written.
+    pub fn set_flushed(&self) {
+        self.0.unread.set_flushed();
     }
 
     /// Whether a write waits for the client to read. One that no longer does is progress.
@@ -160,25 +187,41 @@ pub struct OpenRequest {
     counts: Arc<Counts>,
     is_waiting: bool,
     has_content: bool,
+    /// The bytes of a stored response that it may keep while its client is waited for.
+    kept: u64,
+    /// Whether it is a stream of HTTP/2.
+    is_stream: bool,
 }
 
 impl OpenRequest {
     /// Whether the service, not the client, is waited for.
     fn set_waiting(&mut self, is_waiting: bool) {
         match (self.is_waiting, is_waiting) {
-            (true, false) => self.counts.waiting.fetch_sub(1, Ordering::Relaxed),
-            (false, true) => self.counts.waiting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.counts.unread.add(self.kept);
+            }
+            (false, true) => {
+                self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+                self.counts.unread.release(self.kept);
+            }
             _ => return,
-        };
+        }
         self.is_waiting = is_waiting;
     }
 
-    /// Attaches itself to a response, to end with that.
-    pub fn attach<B>(mut self, response: Response<B>) -> Response<ServedBody<B>> {
+    /// Attaches itself to a response, to end with that. Bodies of more than `max_body` bytes are
+    /// not stored.
+    pub fn attach<B: Body>(
+        mut self,
+        response: Response<B>,
+        max_body: u64,
+    ) -> Response<ServedBody<B>> {
+        self.kept = kept_bytes(&response, max_body);
         self.set_waiting(false);
-        let is_stream = stream_timeout::set_turn(Turn::Client);
+        self.is_stream = stream_timeout::set_turn(Turn::Client);
         response.map(|body| ServedBody {
-            body: InPieces::new(body, is_stream),
+            body: InPieces::new(body, self.is_stream),
             request: self,
         })
     }
@@ -187,6 +230,11 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.set_waiting(false);
+        match self.is_stream {
+            // What HTTP/2 still has of it is a copy.
+            true => self.counts.unread.release(self.kept),
+            false => self.counts.unread.release_when_flushed(self.kept),
+        }
         let content = usize::from(!self.has_content);
         self.counts
             .without_content
@@ -293,11 +341,13 @@ enum Event {
     Ending,
     /// It is to end for others, unless it has a request.
     EndingForOthers,
+    /// It is one of too many slow readers.
+    CutOff,
     /// It is time to look at its progress.
     Time,
 }
 
-/// Runs a connection to its end, `None` if it was given up for lack of progress. `shut_down` tells
+/// Runs a connection to its end, `None` if it was given up. `shut_down` tells
 /// it to end after its requests.
 pub async fn run<C: Future>(
     connection: C,
@@ -329,6 +379,7 @@ pub async fn run<C: Future>(
                     biased;
                     () = endings.wait(&activity), if !is_shut_down => Event::Ending,
                     () = activity.ended_for_others() => Event::EndingForOthers,
+                    () = activity.0.cut_off.notified() => Event::CutOff,
                     () = sleep_until(look_at.min(stalled_at)) => Event::Time,
                 }
             });
@@ -340,6 +391,7 @@ pub async fn run<C: Future>(
             }
         };
         match event {
+            Event::CutOff => return None,
             Event::Ending => {
                 is_shut_down = true;
                 shut_down(connection.as_mut());

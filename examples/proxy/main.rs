@@ -46,8 +46,10 @@ mod server;
 mod shutdown_signal;
 #[path = "../common/store.rs"]
 mod store;
+mod slow_readers;
 mod stream_timeout;
 mod tls;
+mod unread;
 #[path = "../common/watch.rs"]
 mod watch;
 mod when_woken;
@@ -128,6 +130,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let running = Running {
         health: start_health_checks(&options, &first.proxy)?,
+        slow_readers: first.slow_readers,
         generations: generations.clone(),
         proxy: first.proxy,
         tls: tls.clone(),
@@ -302,8 +305,13 @@ fn stack_with<B: Backend>(
         .layer(requests.on_rejected(move |status| on_rejected(status)))
         .layer(layer)
         .service(TimeUpstream(proxy.clone()));
+    // Otherwise all clients look like one, and any of them could be ended for another.
+    let tells_clients_apart = !options.trust_forwarded;
+    let slow_readers = tells_clients_apart
+        .then(|| slow_readers::end_while_bytes_linger(limits.clone(), cache.clone()));
     Ok(Stack {
         service,
+        slow_readers,
         cache,
         proxy,
     })

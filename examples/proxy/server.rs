@@ -78,6 +78,8 @@ pub struct ConnectionSettings {
     pub timeouts: ConnectionTimeouts,
     pub max_streams: u32,
     pub max_head_fields: usize,
+    /// The longest body that is stored.
+    pub max_body: u64,
 }
 
 /// What new connections are served with. Clones share it.
@@ -90,7 +92,7 @@ pub struct Generations<S> {
 struct Generation<S> {
     service: S,
     builders: Builders,
-    timeouts: ConnectionTimeouts,
+    settings: ConnectionSettings,
     /// Its connections end after their requests when it is set.
     replaced: watch::Sender<bool>,
 }
@@ -126,7 +128,7 @@ impl<S> Generations<S> {
 
     /// What one connection is served with. One service for all connections would make the cores
     /// contend for its reference counts.
-    fn for_connection(&self) -> (S, Builders, ConnectionTimeouts, Endings)
+    fn for_connection(&self) -> (S, Builders, ConnectionSettings, Endings)
     where
         S: Clone,
     {
@@ -136,7 +138,7 @@ impl<S> Generations<S> {
             stopped: self.stopped.subscribe(),
         };
         let (service, builders) = (current.service.clone(), current.builders.clone());
-        (service, builders, current.timeouts, endings)
+        (service, builders, current.settings, endings)
     }
 
     fn lock(&self) -> MutexGuard<'_, Generation<S>> {
@@ -158,7 +160,7 @@ impl<S> Generation<S> {
         Self {
             service,
             builders: Builders::new(settings),
-            timeouts: settings.timeouts,
+            settings,
             replaced: watch::Sender::new(false),
         }
     }
@@ -297,7 +299,8 @@ where
         activity: Activity,
         permit: ClientPermit,
     ) {
-        let (service, builders, timeouts, endings) = self.generations.for_connection();
+        let (service, builders, settings, endings) = self.generations.for_connection();
+        let timeouts = settings.timeouts;
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         activity.set_served(true);
@@ -319,7 +322,9 @@ where
                 if let Some((watch, begun)) = watched {
                     watch.record(begun);
                 }
-                response.map(|response| open.attach(access_log::attach(entry, response)))
+                let attach =
+                    |response| open.attach(access_log::attach(entry, response), settings.max_body);
+                response.map(attach)
             };
             respond.instrument(span)
         });
