@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use tower_response_cache::proxy::Peer;
 use tower_response_cache::stats::LimitCounts;
 
-use crate::connection::{Activity, END_TIMEOUT};
+use crate::activity::Activity;
+use crate::connection::END_TIMEOUT;
 
 /// How often connections without a request are looked for, while one waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

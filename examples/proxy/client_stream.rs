@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::activity::Activity;
 use crate::client_limits::ClientPermit;
-use crate::connection::Activity;
 
 /// How long the response to a client that has closed its half of the connection may take. A client
 /// that has left is noticed only then.

@@ -15,6 +15,7 @@
 
 mod accept_queue;
 mod access_log;
+mod activity;
 #[path = "../common/admin.rs"]
 mod admin;
 mod arrival;
@@ -44,9 +45,9 @@ mod reload;
 mod server;
 #[path = "../common/shutdown_signal.rs"]
 mod shutdown_signal;
+mod slow_readers;
 #[path = "../common/store.rs"]
 mod store;
-mod slow_readers;
 mod stream_timeout;
 mod tls;
 mod unread;

@@ -28,10 +28,11 @@ use tracing::{Instrument, Span};
 
 use crate::accept_queue::AcceptQueue;
 use crate::access_log::{self, AccessLogEntry};
+use crate::activity::Activity;
 use crate::arrival;
 use crate::client_limits::{ClientLimits, ClientPermit, WaitingConnection};
 use crate::client_stream::ClientStream;
-use crate::connection::{self, Activity, ConnectionTimeouts, Endings, Lifetime};
+use crate::connection::{self, ConnectionTimeouts, Endings, Lifetime};
 use crate::shutdown_signal::ShutdownSignal;
 use crate::stream_timeout::StreamExecutor;
 use crate::tls::{self, ClientTls, TlsStream};

@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::Backend;
 
+use crate::activity::Activity;
 use crate::client_limits::ClientLimits;
-use crate::connection::Activity;
 
 /// How often it is looked for bytes that linger.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub fn end_while_bytes_linger<B: Backend>(
 /// Ends connections until they have kept so many bytes: each time the one that has kept some for
 /// longest, of the client that keeps most then.
 ///
-/// Clients that keep less than half of what the first one kept are left alone: what has ended
+/// Clients that keep at most half of what the first one kept are left alone: what has ended
 /// releases its bytes only after this, and may be enough.
 fn end_slowest(limits: &ClientLimits, goal: u64) {
     let mut clients: Vec<_> = limits.connections().into_iter().map(readers).collect();
@@ -62,11 +62,11 @@ fn end_slowest(limits: &ClientLimits, goal: u64) {
     };
     let ranks = clients.iter().enumerate();
     let mut ranks: BinaryHeap<_> = ranks.filter_map(|(index, all)| rank(all, index)).collect();
-    let least = ranks.peek().map_or(0, |(bytes, ..)| bytes / 2);
+    let half = ranks.peek().map_or(0, |(bytes, ..)| bytes / 2);
     let mut ended = 0;
     while ended < goal
         && let Some((bytes, _, index)) = ranks.pop()
-        && bytes >= least
+        && bytes > half
         && let Some(reader) = clients[index].pop()
     {
         ended += reader.bytes;
