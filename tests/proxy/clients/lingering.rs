@@ -209,6 +209,26 @@ async fn streams_that_trickle_do_not_keep_pages_of_others_from_being_stored() {
     over_http_2(100).await;
 }
 
+/// A few bytes of a page keep all of it.
+#[tokio::test]
+async fn ranges_that_are_not_read_do_not_keep_pages_of_others_from_being_stored() {
+    let origin = pages().await;
+    let (proxy, _log) = start(&origin, &FLAGS).await;
+    store_pages(&proxy).await;
+    let mut greedy = Http2Client::connect_from("127.0.0.2", proxy.port(), 0).await;
+    for path in large_pages() {
+        greedy.get_ranges(&path, "bytes=0-0,5-5").await;
+    }
+    greedy.stays_for(Duration::from_secs(1)).await;
+    let reads = async {
+        loop {
+            greedy.stays_for(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    others_are_stored(&proxy, reads).await;
+}
+
 /// Nothing ends while there is room for what lingers.
 #[tokio::test]
 async fn slow_readers_are_left_alone_while_little_lingers() {
