@@ -96,6 +96,12 @@ pub struct CacheFlags {
     #[arg(long, verbatim_doc_comment)]
     pub keep_on_unknown: bool,
 
+    /// Most bytes of removed responses that clients still read; beyond it only bodies of up to 64KiB
+    /// are stored. Beyond half of it, the slowest connections of the client that keeps most of them
+    /// end [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size, verbatim_doc_comment)]
+    pub max_lingering_bytes: Option<u64>,
+
     /// How long nothing is stored of the resource of such a write [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     pub write_grace: Option<Duration>,
@@ -148,6 +154,7 @@ impl CacheFlags {
         set(&mut options.stale_if_error, self.stale_if_error);
         set(&mut options.stale_if_unreachable, self.stale_if_unreachable);
         set(&mut options.write_grace_window, self.write_grace);
+        set(&mut options.max_lingering_bytes, self.max_lingering_bytes);
         let is_set = |flag: bool, value: bool| flag.then_some(value);
         let despite = is_set(self.stale_despite_s_maxage, true);
         set(&mut options.stale_despite_s_maxage, despite);

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use tower_response_cache::proxy::Peer;
 use tower_response_cache::stats::LimitCounts;
 
-use crate::connection::{Activity, END_TIMEOUT};
+use crate::activity::Activity;
+use crate::connection::END_TIMEOUT;
 
 /// How often connections without a request are looked for, while one waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,6 +49,8 @@ struct Counts {
     refused: Reached,
     /// Connections that were closed for others, as they had no request.
     ended: Reached,
+    /// Connections that were closed because their clients read slowly.
+    slow_readers: Reached,
     /// Connections that wait now.
     waiting: AtomicUsize,
 }
@@ -84,6 +87,7 @@ impl ClientLimits {
         to.connections = self.counts.waited.count();
         to.connections_per_client = self.counts.refused.count();
         to.connections_ended = self.counts.ended.count();
+        to.slow_clients += self.counts.slow_readers.count();
         to.connections_waiting = self.counts.waiting.load(Ordering::Relaxed);
     }
 
@@ -161,6 +165,25 @@ impl ClientLimits {
             }
         }
         ending + count
+    }
+
+    /// The connections of each client.
+    pub fn connections(&self) -> Vec<Vec<Activity>> {
+        let open = self.lock();
+        let connections = open.by_client.values();
+        let cloned = connections.map(|of_client| of_client.values().cloned().collect());
+        cloned.collect()
+    }
+
+    /// Ends a connection whose client reads slowly.
+    pub fn end_slow_reader(&self, activity: &Activity) {
+        activity.cut_off();
+        if let Some(count) = self.counts.slow_readers.add() {
+            tracing::warn!(
+                count,
+                "connections closed: slow clients keep too many bytes of removed responses"
+            );
+        }
     }
 
     /// Counts a connection that has to wait, once, and logs why. Others wait behind it in the

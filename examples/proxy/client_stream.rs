@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::activity::Activity;
 use crate::client_limits::ClientPermit;
-use crate::connection::Activity;
 
 /// How long the response to a client that has closed its half of the connection may take. A client
 /// that has left is noticed only then.
@@ -119,7 +119,10 @@ impl<T: AsyncWrite> AsyncWrite for ClientStream<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().stream.poll_flush(cx)
+        let this = self.project();
+        // The server flushes what it has written whole.
+        this.activity.set_flushed();
+        this.stream.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,7 @@
 
 mod accept_queue;
 mod access_log;
+mod activity;
 #[path = "../common/admin.rs"]
 mod admin;
 mod arrival;
@@ -44,10 +45,12 @@ mod reload;
 mod server;
 #[path = "../common/shutdown_signal.rs"]
 mod shutdown_signal;
+mod slow_readers;
 #[path = "../common/store.rs"]
 mod store;
 mod stream_timeout;
 mod tls;
+mod unread;
 #[path = "../common/watch.rs"]
 mod watch;
 mod when_woken;
@@ -128,6 +131,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let running = Running {
         health: start_health_checks(&options, &first.proxy)?,
+        slow_readers: first.slow_readers,
         generations: generations.clone(),
         proxy: first.proxy,
         tls: tls.clone(),
@@ -302,8 +306,13 @@ fn stack_with<B: Backend>(
         .layer(requests.on_rejected(move |status| on_rejected(status)))
         .layer(layer)
         .service(TimeUpstream(proxy.clone()));
+    // Otherwise all clients look like one, and any of them could be ended for another.
+    let tells_clients_apart = !options.trust_forwarded;
+    let slow_readers = tells_clients_apart
+        .then(|| slow_readers::end_while_bytes_linger(limits.clone(), cache.clone()));
     Ok(Stack {
         service,
+        slow_readers,
         cache,
         proxy,
     })

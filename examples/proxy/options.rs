@@ -414,6 +414,7 @@ impl Options {
             },
             max_streams: self.max_streams,
             max_head_fields: self.max_head_fields,
+            max_body: self.store.max_body,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Stack<S, B: Backend> {
     pub service: S,
     pub cache: CacheHandle<B>,
     pub proxy: ReverseProxy,
+    /// The task that ends slow readers, where clients are told apart.
+    pub slow_readers: Option<AbortOnDropHandle<()>>,
 }
 
 /// The task that checks the servers of upstreams, until this is dropped.
@@ -38,6 +40,7 @@ pub struct Running<S> {
     pub generations: Generations<S>,
     pub proxy: ReverseProxy,
     pub health: HealthChecks,
+    pub slow_readers: Option<AbortOnDropHandle<()>>,
     pub tls: Option<ClientTls>,
     pub operators: Option<Operators>,
 }
@@ -102,6 +105,7 @@ impl<S: 'static> Running<S> {
             tracing::info!("the last connection with earlier options has ended");
         });
         (self.health, self.options, self.proxy) = (health, options, stack.proxy);
+        self.slow_readers = stack.slow_readers;
         Ok(())
     }
 }

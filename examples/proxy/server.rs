@@ -28,10 +28,11 @@ use tracing::{Instrument, Span};
 
 use crate::accept_queue::AcceptQueue;
 use crate::access_log::{self, AccessLogEntry};
+use crate::activity::Activity;
 use crate::arrival;
 use crate::client_limits::{ClientLimits, ClientPermit, WaitingConnection};
 use crate::client_stream::ClientStream;
-use crate::connection::{self, Activity, ConnectionTimeouts, Endings, Lifetime};
+use crate::connection::{self, ConnectionTimeouts, Endings, Lifetime};
 use crate::shutdown_signal::ShutdownSignal;
 use crate::stream_timeout::StreamExecutor;
 use crate::tls::{self, ClientTls, TlsStream};
@@ -78,6 +79,8 @@ pub struct ConnectionSettings {
     pub timeouts: ConnectionTimeouts,
     pub max_streams: u32,
     pub max_head_fields: usize,
+    /// The longest body that is stored.
+    pub max_body: u64,
 }
 
 /// What new connections are served with. Clones share it.
@@ -90,7 +93,7 @@ pub struct Generations<S> {
 struct Generation<S> {
     service: S,
     builders: Builders,
-    timeouts: ConnectionTimeouts,
+    settings: ConnectionSettings,
     /// Its connections end after their requests when it is set.
     replaced: watch::Sender<bool>,
 }
@@ -126,7 +129,7 @@ impl<S> Generations<S> {
 
     /// What one connection is served with. One service for all connections would make the cores
     /// contend for its reference counts.
-    fn for_connection(&self) -> (S, Builders, ConnectionTimeouts, Endings)
+    fn for_connection(&self) -> (S, Builders, ConnectionSettings, Endings)
     where
         S: Clone,
     {
@@ -136,7 +139,7 @@ impl<S> Generations<S> {
             stopped: self.stopped.subscribe(),
         };
         let (service, builders) = (current.service.clone(), current.builders.clone());
-        (service, builders, current.timeouts, endings)
+        (service, builders, current.settings, endings)
     }
 
     fn lock(&self) -> MutexGuard<'_, Generation<S>> {
@@ -158,7 +161,7 @@ impl<S> Generation<S> {
         Self {
             service,
             builders: Builders::new(settings),
-            timeouts: settings.timeouts,
+            settings,
             replaced: watch::Sender::new(false),
         }
     }
@@ -297,7 +300,8 @@ where
         activity: Activity,
         permit: ClientPermit,
     ) {
-        let (service, builders, timeouts, endings) = self.generations.for_connection();
+        let (service, builders, settings, endings) = self.generations.for_connection();
+        let timeouts = settings.timeouts;
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         activity.set_served(true);
@@ -319,7 +323,9 @@ where
                 if let Some((watch, begun)) = watched {
                     watch.record(begun);
                 }
-                response.map(|response| open.attach(access_log::attach(entry, response)))
+                let attach =
+                    |response| open.attach(access_log::attach(entry, response), settings.max_body);
+                response.map(attach)
             };
             respond.instrument(span)
         });

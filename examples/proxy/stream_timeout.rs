@@ -119,13 +119,13 @@ impl<F: Future> Future for TimedStream<F> {
 pin_project! {
     /// A body in pieces of bounded length, if it is that of a stream.
     ///
-    /// hyper gives each to HTTP/2 as a whole once the client takes some of it. The last piece of
-    /// many is a copy: a client that does not take it keeps no other part of a stored response.
+    /// hyper gives each to HTTP/2 as a whole once the client takes some of it. The last one is a
+    /// copy: a client that does not take it keeps no other part of a stored response.
     pub struct InPieces<B> {
         #[pin]
         body: B,
         left: Bytes,
-        max_piece: usize,
+        is_stream: bool,
     }
 }
 
@@ -134,7 +134,7 @@ impl<B> InPieces<B> {
         Self {
             body,
             left: Bytes::new(),
-            max_piece: if is_stream { MAX_PIECE } else { usize::MAX },
+            is_stream,
         }
     }
 }
@@ -154,13 +154,13 @@ impl<B: Body<Data = Bytes>> Body for InPieces<B> {
                 other => return Poll::Ready(other),
             };
             match frame.into_data() {
-                Ok(data) if data.len() > *this.max_piece => *this.left = data,
+                Ok(data) if *this.is_stream && !data.is_empty() => *this.left = data,
                 Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
-        let piece = match this.left.len() > *this.max_piece {
-            true => this.left.split_to(*this.max_piece),
+        let piece = match this.left.len() > MAX_PIECE {
+            true => this.left.split_to(MAX_PIECE),
             false => Bytes::copy_from_slice(&std::mem::take(this.left)),
         };
         Poll::Ready(Some(Ok(Frame::data(piece))))

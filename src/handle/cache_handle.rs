@@ -313,6 +313,25 @@ impl<B: Backend> CacheHandle<B> {
         self.state.shared.counters.count_outside(class);
     }
 
+    /// Returns how many bytes of removed responses that are still being read exceed half of
+    /// [`max_lingering_bytes`](crate::CacheLayer::max_lingering_bytes), beyond which large bodies
+    /// are not stored.
+    ///
+    /// A server can end the connections of its slowest readers while this is not 0. It is cheap:
+    /// [`stats`](Self::stats) collects more.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let cache = CacheLayer::new(MemoryBackend::default()).handle();
+    /// assert_eq!(cache.lingering_excess(), 0);
+    /// ```
+    #[must_use]
+    pub fn lingering_excess(&self) -> u64 {
+        let lingering = self.state.shared.coalescing.buffers.lingering_bytes();
+        lingering.saturating_sub(self.state.config.max_lingering_bytes / 2)
+    }
+
     /// Returns the counters of the cache, its work in flight, and the usage and health of its
     /// backend.
     #[must_use]

@@ -52,20 +52,34 @@ impl Http2Client {
 
     /// Begins a request; one with content is not ended.
     pub async fn request(&mut self, method: &str, path: &str, length: Option<usize>) -> u32 {
-        let mut block = Vec::new();
         let length = length.map(|length| length.to_string());
-        for (name, value) in [
+        let field = length.as_deref().map(|length| ("content-length", length));
+        self.begin(method, path, field, length.is_none()).await
+    }
+
+    /// Asks for some ranges of a response.
+    pub async fn get_ranges(&mut self, path: &str, ranges: &str) -> u32 {
+        self.begin("GET", path, Some(("range", ranges)), true).await
+    }
+
+    async fn begin(
+        &mut self,
+        method: &str,
+        path: &str,
+        field: Option<(&str, &str)>,
+        is_end: bool,
+    ) -> u32 {
+        let mut block = Vec::new();
+        let pseudo_fields = [
             (":method", method),
             (":scheme", "http"),
             (":authority", "test.example"),
             (":path", path),
-        ] {
+        ];
+        for (name, value) in pseudo_fields.into_iter().chain(field) {
             literal(&mut block, name, value);
         }
-        if let Some(length) = &length {
-            literal(&mut block, "content-length", length);
-        }
-        let (stream, end) = (self.next, u8::from(length.is_none()));
+        let (stream, end) = (self.next, u8::from(is_end));
         self.next += 2;
         let headers = frame(HEADERS, END_HEADERS | end, stream, &block);
         self.stream.write_all(&headers).await.expect("it listens");

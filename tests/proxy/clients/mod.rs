@@ -6,6 +6,7 @@ mod few_workers;
 pub mod http2_client;
 mod limit_counts;
 mod limits;
+mod lingering;
 mod log;
 mod shares;
 mod slow_readers;
