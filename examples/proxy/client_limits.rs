@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use tower_response_cache::stats::LimitCounts;
 
 use crate::activity::Activity;
 use crate::connection::END_TIMEOUT;
+use crate::reached::Reached;
+use crate::request_memory::RequestMemory;
 
 /// How often connections without a request are looked for, while one waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -31,6 +33,7 @@ pub struct ClientLimits {
     /// `None` for no limit.
     max_of_one: Option<usize>,
     counts: Arc<Counts>,
+    memory: RequestMemory,
 }
 
 /// The open connections by client, in the order of their beginning.
@@ -72,14 +75,20 @@ struct ClientShare {
 pub struct WaitingConnection(Arc<Counts>);
 
 impl ClientLimits {
-    pub fn new(max: usize, max_of_one: Option<usize>) -> Self {
+    pub fn new(max: usize, max_of_one: Option<usize>, memory: RequestMemory) -> Self {
         Self {
             all: Arc::new(Semaphore::new(max)),
             max,
             open: Arc::default(),
             max_of_one,
             counts: Arc::default(),
+            memory,
         }
+    }
+
+    /// The memory of the requests on these connections.
+    pub fn memory(&self) -> &RequestMemory {
+        &self.memory
     }
 
     /// Adds how often the limits were reached, and what waits for them.
@@ -87,6 +96,7 @@ impl ClientLimits {
         to.connections = self.counts.waited.count();
         to.connections_per_client = self.counts.refused.count();
         to.connections_ended = self.counts.ended.count();
+        to.requests = self.memory.refused();
         to.slow_clients += self.counts.slow_readers.count();
         to.connections_waiting = self.counts.waiting.load(Ordering::Relaxed);
     }
@@ -230,30 +240,6 @@ impl ClientLimits {
 impl Drop for WaitingConnection {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How often a limit was reached, and when that was logged last.
-#[derive(Default)]
-struct Reached {
-    count: AtomicU64,
-    logged: Mutex<Option<Instant>>,
-}
-
-impl Reached {
-    /// Counts once; the number so far if that is to be logged, as once a second.
-    fn add(&self) -> Option<u64> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
-            return None;
-        }
-        *logged = Some(Instant::now());
-        Some(count)
-    }
-
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
     }
 }
 

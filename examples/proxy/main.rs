@@ -41,7 +41,9 @@ mod options;
 mod public_text;
 #[path = "../common/quantity.rs"]
 mod quantity;
+mod reached;
 mod reload;
+mod request_memory;
 mod server;
 #[path = "../common/shutdown_signal.rs"]
 mod shutdown_signal;
@@ -257,7 +259,7 @@ fn log_options(options: &Options, addresses: &Addresses) {
 async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
     options.client_tls()?;
     let layer = CacheLayer::new(MemoryBackend::default());
-    stack(options, &layer, &ClientLimits::new(1, None))?;
+    stack(options, &layer, &options.client_limits())?;
     options.health_check()?;
     options.admin.check()?;
     store::check(&options.store, &options.owner())?;
@@ -300,8 +302,10 @@ fn stack_with<B: Backend>(
     let requests = proxy.request_layer();
     let on_outside = count_outside(&cache);
     let on_rejected = on_outside.clone();
+    let (memory, max_buffered) = (limits.memory().clone(), options.max_buffered_upload);
+    let memory = (memory, max_buffered);
     let service = ServiceBuilder::new()
-        .layer_fn(move |inner| HeadLimit::new(inner, on_outside.clone()))
+        .layer_fn(move |inner| HeadLimit::new(inner, memory.clone(), on_outside.clone()))
         .layer(ErrorResponderLayer::new())
         .layer(requests.on_rejected(move |status| on_rejected(status)))
         .layer(layer)

@@ -17,6 +17,7 @@ use crate::connection::ConnectionTimeouts;
 use crate::file_limit;
 use crate::log::LogOptions;
 use crate::quantity;
+use crate::request_memory::RequestMemory;
 use crate::server::ConnectionSettings;
 use crate::store::{Owner, StoreOptions};
 use crate::tls::ClientTls;
@@ -172,6 +173,12 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64KiB",
           value_parser = quantity::size, verbatim_doc_comment)]
     pub max_buffered_upload: u64,
+
+    /// Memory of the requests over HTTP/2 that have no response yet: their heads, and content that
+    /// is collected. One more is answered 503 at once; a client may take about half
+    #[arg(long, value_name = "SIZE", default_value = "256MiB",
+          value_parser = quantity::size, verbatim_doc_comment)]
+    pub max_request_memory: u64,
 
     /// Longest wait of such a request, which is then answered 503
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
@@ -438,6 +445,7 @@ impl Options {
         keep!(http2_upstream, "http2-upstream");
         keep!(max_connections, "max-connections");
         keep!(max_connections_per_client, "max-connections-per-client");
+        keep!(max_request_memory, "max-request-memory");
         keep!(access_log, "access-log");
         keep!(log_query, "log-query");
         keep!(admin, "admin, admin-host and admin-token-file");
@@ -551,7 +559,10 @@ impl Options {
             (max / 4).max(1)
         };
         let of_one = self.max_connections_per_client.unwrap_or(default);
-        ClientLimits::new(max, Some(of_one).filter(|of_one| *of_one > 0))
+        let memory = usize::try_from(self.max_request_memory).unwrap_or(usize::MAX);
+        // For the same reason, it has no share.
+        let memory = RequestMemory::new(memory, !self.trust_forwarded);
+        ClientLimits::new(max, Some(of_one).filter(|of_one| *of_one > 0), memory)
     }
 
     /// Whether fields may tell upstreams the scheme, the host and the like.

@@ -19,6 +19,8 @@ pub struct LimitCounts {
     pub connections_per_client: u64,
     /// Connections that were closed because they had no request, and others waited.
     pub connections_ended: u64,
+    /// Requests that were refused because those under way took too much memory.
+    pub requests: u64,
     /// Requests with content that were refused because too many others had places for that.
     pub uploads: u64,
     /// Requests that ended because their clients were slow: slower than they may be, or while others

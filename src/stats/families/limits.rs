@@ -11,12 +11,13 @@ impl Stats {
         let limits = &origin.limits;
         to.counter(
             "response_cache_limits_reached",
-            "Connections, uploads and WebSockets that limits have kept waiting, refused or ended, by limit.",
+            "Connections, requests and WebSockets that limits have kept waiting, refused or ended, by limit.",
         );
         for (limit, count) in [
             ("connections", limits.connections),
             ("connections_per_client", limits.connections_per_client),
             ("connections_ended", limits.connections_ended),
+            ("requests", limits.requests),
             ("uploads", limits.uploads),
             ("slow_clients", limits.slow_clients),
             ("tunnels", limits.tunnels),

@@ -8,6 +8,7 @@ mod limit_counts;
 mod limits;
 mod lingering;
 mod log;
+mod request_memory;
 mod shares;
 mod slow_readers;
 mod stalled_streams;
