@@ -326,7 +326,7 @@ impl Forwarder {
         tunnel: Option<WebSocketTunnel>,
         destination: &Destination<'_>,
     ) -> Result<Response<UpstreamContent>, ProxyError> {
-        check_response(response.headers(), self.options.max_head)?;
+        check_response(response.headers_mut(), self.options.max_head)?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             match tunnel.filter(|_| WebSocketTunnel::is_accepted(&response)) {

@@ -32,8 +32,42 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool, is_unknow
     };
 }
 
+/// Makes `Content-Length` one number, without leading zeros. Returns whether it is one: not if there
+/// are different ones (RFC 9110 §8.6).
+///
+/// Recipients differ in what they make of a list, or of two lines.
+pub(super) fn unify_length(headers: &mut HeaderMap) -> bool {
+    if !headers.contains_key(CONTENT_LENGTH) {
+        return true;
+    }
+    let mut members = fields::list(headers, &CONTENT_LENGTH).map(number);
+    let Some(Some(length)) = members.next() else {
+        return false;
+    };
+    let (mut is_alone, mut is_equal) = (true, true);
+    for other in members {
+        is_alone = false;
+        is_equal &= other == Some(length);
+    }
+    let is_canonical = is_alone && headers[CONTENT_LENGTH] == HeaderValue::from(length);
+    if is_equal && !is_canonical {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    is_equal
+}
+
+/// The number that is written in digits alone: no sign.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = Some(text).filter(|text| text.iter().all(u8::is_ascii_digit))?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// Checks the framing and the size of a response's head.
-pub(super) fn check_response(headers: &HeaderMap, max_head: usize) -> Result<(), ProxyError> {
+pub(super) fn check_response(headers: &mut HeaderMap, max_head: usize) -> Result<(), ProxyError> {
+    if !unify_length(headers) {
+        let cause = "the response's Content-Length is no number";
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         if headers.contains_key(CONTENT_LENGTH) {
             // RFC 9112 §6.3: a sign of response splitting.
@@ -122,4 +156,41 @@ fn head_size(headers: &HeaderMap) -> usize {
     lines.fold(0, |sum, (name, value)| {
         sum + name.as_str().len() + value.len() + 4
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_one_number() {
+        for (lines, expected) in [
+            (&[][..], Some(None)),
+            (&["3"], Some(Some("3"))),
+            (&["0"], Some(Some("0"))),
+            (&["003"], Some(Some("3"))),
+            (&["3, 3"], Some(Some("3"))),
+            (&["3", "3"], Some(Some("3"))),
+            (&["3", "03"], Some(Some("3"))),
+            (&["3, 4"], None),
+            (&["3", "4"], None),
+            (&["+3"], None),
+            (&["3 3"], None),
+            (&[""], None),
+            (&["three"], None),
+            (&["18446744073709551616"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(line));
+            }
+            let is_number = unify_length(&mut headers);
+            assert_eq!(is_number, expected.is_some(), "{lines:?}");
+            if let Some(expected) = expected {
+                let all: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+                let expected: Vec<_> = expected.into_iter().collect();
+                assert_eq!(all, expected, "{lines:?}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, reques
 
 use crate::clock::throttle::Throttle;
 use crate::clock::{Clock, SystemClock};
-use crate::proxy::headers::is_chunked_alone;
+use crate::proxy::headers::{is_chunked_alone, unify_length};
 use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 
 /// Admits one warning of a loop per second.
@@ -26,7 +26,7 @@ pub(in crate::proxy) enum RejectedRequest {
     Host,
     /// The target is not an absolute path, or its scheme is not HTTP's.
     Target,
-    /// Both `Transfer-Encoding` and `Content-Length` are present.
+    /// Both `Transfer-Encoding` and `Content-Length` are present, or that is no number.
     Framing,
     /// `Transfer-Encoding` is not `chunked` alone.
     TransferCoding,
@@ -91,7 +91,7 @@ impl RejectedRequest {
             ),
             Self::Framing => (
                 StatusCode::BAD_REQUEST,
-                "the request's length is given twice\n",
+                "the request's length is given twice, or is no number\n",
             ),
             Self::TransferCoding => (
                 StatusCode::NOT_IMPLEMENTED,
@@ -156,6 +156,10 @@ pub(super) fn validate(
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(RejectedRequest::Framing);
     }
+    if !unify_length(&mut request.headers) {
+        return Err(RejectedRequest::Framing);
+    }
+    let headers = &request.headers;
     // RFC 9112 §6.1: the content would be forwarded without its other codings.
     if headers.contains_key(TRANSFER_ENCODING) && !is_chunked_alone(headers) {
         return Err(RejectedRequest::TransferCoding);
