@@ -17,7 +17,7 @@ use crate::connection::ConnectionTimeouts;
 use crate::file_limit;
 use crate::log::LogOptions;
 use crate::quantity;
-use crate::request_memory::RequestMemory;
+use crate::request_memory::{self, RequestMemory};
 use crate::server::ConnectionSettings;
 use crate::store::{Owner, StoreOptions};
 use crate::tls::ClientTls;
@@ -176,8 +176,9 @@ pub struct Options {
 
     /// Memory of the requests over HTTP/2 that have no response yet: their heads, and content that
     /// is collected. One more is answered 503 at once; a client may take about half
+    /// (at least 1MiB)
     #[arg(long, value_name = "SIZE", default_value = "256MiB",
-          value_parser = quantity::size, verbatim_doc_comment)]
+          value_parser = request_memory::parse_max, verbatim_doc_comment)]
     pub max_request_memory: u64,
 
     /// Longest wait of such a request, which is then answered 503

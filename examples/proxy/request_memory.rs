@@ -13,7 +13,10 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::quantity;
 use crate::reached::Reached;
+
+const MIN_MAX: u64 = 1024 * 1024;
 
 /// The memory of all requests under way. Clones share it.
 #[derive(Clone)]
@@ -40,6 +43,15 @@ pub struct RequestBytes {
     bytes: usize,
 }
 
+/// Reads the limit. Less than this has no room for a few requests with large heads.
+pub fn parse_max(text: &str) -> Result<u64, String> {
+    let max = quantity::size(text)?;
+    match max >= MIN_MAX {
+        true => Ok(max),
+        false => Err("it must be at least 1MiB".to_owned()),
+    }
+}
+
 impl RequestMemory {
     /// At most `max` bytes. Where clients are told apart, one may take more as long as it has less
     /// than is free then: about half.
@@ -59,8 +71,9 @@ impl RequestMemory {
         let own = client.and_then(|client| taken.of_clients.get(&client).copied());
         let own = own.unwrap_or(0) + bytes;
         if own > self.0.max.saturating_sub(taken.all) {
+            let takes_all = bytes > self.0.max.saturating_sub(taken.all);
             drop(taken);
-            self.log_refused();
+            self.log_refused(client, takes_all);
             return None;
         }
         taken.all += bytes;
@@ -81,12 +94,23 @@ impl RequestMemory {
         self.0.refused.count()
     }
 
-    fn log_refused(&self) {
-        if let Some(count) = self.0.refused.add() {
-            tracing::warn!(
+    /// One of a client that has its share, or one where all have `taken_all`.
+    fn log_refused(&self, client: Option<IpAddr>, taken_all: bool) {
+        let Some(count) = self.0.refused.add() else {
+            return;
+        };
+        let client = client.map(tracing::field::display);
+        match taken_all {
+            true => tracing::warn!(
                 count,
+                client,
                 "requests refused: those under way take --max-request-memory"
-            );
+            ),
+            false => tracing::warn!(
+                count,
+                client,
+                "requests refused: those of their client take half of --max-request-memory"
+            ),
         }
     }
 

@@ -355,7 +355,15 @@ async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
     for (change, told) in [
         ("all.health.refused += n", "is it full?"),
         ("all.requests.overload += n", "requests refused"),
-        ("all.origin.refused += n", "requests refused"),
+        ("all.origin.refused += n", "too many wait for the origin"),
+        (
+            "all.requests.overload += n; all.origin.limits = { uploads: n }",
+            "requests with content refused",
+        ),
+        (
+            "all.origin.limits = { requests: n }",
+            "take too much memory",
+        ),
         ("all.in_flight.waiting_fills = 3", "3 requests wait"),
         ("all.origin.waiting = 3", "3 requests wait"),
         (

@@ -250,6 +250,16 @@ fn alerts_fire_for_what_they_are_about() {
         ),
         (
             "ResponseCacheOverload",
+            input("limits_reached_total", ",limit=\"requests\"", "0+3x200"),
+            true,
+        ),
+        (
+            "ResponseCacheOverload",
+            input("limits_reached_total", ",limit=\"requests\"", "7x200"),
+            false,
+        ),
+        (
+            "ResponseCacheOverload",
             input("origin_refused_total", "", "7x200"),
             false,
         ),

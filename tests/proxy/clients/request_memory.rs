@@ -36,7 +36,11 @@ async fn requests_that_wait_take_half_of_the_memory_at_most() {
     many.receive(55 * REFUSED.len()).await;
     let refused = reached(&proxy, "requests").await;
     assert!((55..70).contains(&refused), "{refused}");
-    warned(log, "those under way take --max-request-memory").await;
+    warned(
+        log,
+        "those of their client take half of --max-request-memory",
+    )
+    .await;
     let mut other = Http2Client::connect_from("127.0.0.3", proxy.port(), 65_535).await;
     other.request("GET", "/quick", None).await;
     other.receive(5).await;

@@ -60,6 +60,8 @@ struct SharedPlaces {
 #[derive(Debug, Default)]
 struct PlaceCounts {
     waiting: AtomicUsize,
+    /// For a place for uploads: the origin may take more.
+    waiting_uploads: AtomicUsize,
     wait_times: WaitTimes,
     overloaded: AtomicU64,
     refused_uploads: AtomicU64,
@@ -190,7 +192,8 @@ impl Places {
         &self,
         client: ClientNetwork,
     ) -> Result<RequestPlace, ProxyErrorKind> {
-        self.wait_in(&self.shared.queue, client).await?;
+        let waiting = &self.shared.counts.waiting;
+        self.wait_in(&self.shared.queue, client, waiting).await?;
         Ok(self.place_of(client))
     }
 
@@ -199,9 +202,10 @@ impl Places {
         &self,
         client: ClientNetwork,
     ) -> Result<UploadPlace, ProxyErrorKind> {
-        let taken = self.wait_in(&self.shared.uploads, client).await;
+        let counts = &self.shared.counts;
+        let waiting = &counts.waiting_uploads;
+        let taken = self.wait_in(&self.shared.uploads, client, waiting).await;
         if taken.is_err() {
-            let counts = &self.shared.counts;
             counts.refused_uploads.fetch_add(1, Ordering::Relaxed);
         }
         let place = taken.map(|()| UploadPlace {
@@ -216,12 +220,13 @@ impl Places {
         &self,
         queue: &PlaceQueue,
         client: ClientNetwork,
+        number: &AtomicUsize,
     ) -> Result<(), ProxyErrorKind> {
         let Some(waiting) = queue.wait(client) else {
             return Ok(());
         };
         let counts = &self.shared.counts;
-        let wait = CountedWait::begin(counts);
+        let wait = CountedWait::begin(counts, number);
         let granted = timeout(self.queue_timeout, waiting.granted()).await;
         drop(wait);
         granted.map_err(|_| {
@@ -262,14 +267,16 @@ impl Places {
 /// A request that waits for a place, until this is dropped.
 struct CountedWait<'p> {
     counts: &'p PlaceCounts,
+    number: &'p AtomicUsize,
     began: Instant,
 }
 
 impl<'p> CountedWait<'p> {
-    fn begin(counts: &'p PlaceCounts) -> Self {
-        counts.waiting.fetch_add(1, Ordering::Relaxed);
+    fn begin(counts: &'p PlaceCounts, number: &'p AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
         Self {
             counts,
+            number,
             began: Instant::now(),
         }
     }
@@ -277,7 +284,7 @@ impl<'p> CountedWait<'p> {
 
 impl Drop for CountedWait<'_> {
     fn drop(&mut self) {
-        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.number.fetch_sub(1, Ordering::Relaxed);
         self.counts.wait_times.observe(self.began.elapsed());
     }
 }
