@@ -8,9 +8,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::hold_ups::HoldUps;
-use super::hold_ups::others_wait::Waited;
 use super::hold_ups::patience::is_long;
+use super::hold_ups::{HoldUps, SlowCall};
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
@@ -340,12 +339,12 @@ impl<F, H> FlightMaps<F, H> {
         let noted = wait.map_or(Duration::ZERO, |wait| wait.noted());
         // Those who have waited note nothing any more.
         let _ = wait.and_then(|wait| wait.take());
-        let took = Waited {
+        let call = SlowCall {
             client,
-            time: took,
+            took,
             until: flight.opened.monotonic().saturating_add(took),
         };
-        self.hold_ups.note_slow(key, took, noted);
+        self.hold_ups.note_slow(key, call, noted);
     }
 
     /// Ends the pacing of a flight's keys, where it is the one with a response.

@@ -14,16 +14,13 @@ use std::time::Duration;
 use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
-use super::hold_ups::HoldUps;
-use super::hold_ups::others_wait::{OthersWait, Waited};
+use super::hold_ups::SlowCall;
+use super::hold_ups::others_wait::OthersWait;
 use super::join_rules::{Flight, JoinRules, Predecessor};
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::timeout::with_timeout;
-
-/// How the wait of others is noted: in vain, or for an answer that is not for them.
-type NoteWait = fn(&mut HoldUps, &CacheKey, Waited);
 
 /// The leader's end of a flight.
 ///
@@ -99,7 +96,7 @@ impl<F, H> Leader<F, H> {
             let of_predecessor = predecessor.observer.others_wait.as_ref();
             let of_both = [of_predecessor, self.flight.others_wait.get()];
             let noted = of_both.into_iter().flatten();
-            noted.for_each(|wait| self.note(wait, HoldUps::note_in_vain));
+            noted.for_each(|wait| self.note(wait));
         }
         outcome
     }
@@ -177,8 +174,8 @@ impl<F, H> Leader<F, H> {
         }
         match outcome {
             FlightOutcome::Shared(_) | FlightOutcome::Exempt => {}
-            FlightOutcome::Refused { .. } => self.note_if_in_vain(HoldUps::note_answered),
-            FlightOutcome::Vacant => self.note_if_in_vain(HoldUps::note_in_vain),
+            FlightOutcome::Refused { .. } => self.note_if_in_vain(Self::note_answered),
+            FlightOutcome::Vacant => self.note_if_in_vain(Self::note),
         }
         let recovered = match outcome {
             FlightOutcome::Refused { kind, .. } => Some(kind),
@@ -194,29 +191,44 @@ impl<F, H> Leader<F, H> {
 
     /// Notes that the flight has brought nothing, if others still wait for it or some have waited
     /// long: they may have left because of that.
-    fn note_if_in_vain(&self, note: NoteWait) {
+    fn note_if_in_vain(&self, note: impl FnOnce(&Self, &OthersWait)) {
         // Asked first, as it takes no lock.
         let Some(wait) = self.flight.others_wait.get() else {
             return;
         };
         if !self.has_outcome() && wait.is_in_vain(self.has_followers()) {
-            self.note(wait, note);
+            note(self, wait);
         }
     }
 
-    /// Notes how long others have waited.
-    fn note(&self, wait: &OthersWait, note: NoteWait) {
+    /// Notes how long others have waited in vain.
+    fn note(&self, wait: &OthersWait) {
         if let Some(waited) = wait.take() {
             let mut maps = self.stripes.of_key(&self.key).lock();
-            note(&mut maps.hold_ups, &self.key, waited);
+            maps.hold_ups.note_in_vain(&self.key, waited);
         }
+    }
+
+    /// Notes what the call took whose response is refused to those who have waited.
+    fn note_answered(&self, wait: &OthersWait) {
+        let Some(waited) = wait.take() else { return };
+        let waits_since = waited.until.saturating_sub(waited.time);
+        let start = self.flight.call.get();
+        let called = start.map_or(waits_since, |start| start.at.monotonic());
+        let call = SlowCall {
+            client: waited.client,
+            took: waited.until.saturating_sub(called),
+            until: waited.until,
+        };
+        let mut maps = self.stripes.of_key(&self.key).lock();
+        (maps.hold_ups).note_slow(&self.key, call, Duration::ZERO);
     }
 
     /// Leaves the flight to its followers, because the request is none of the cache's. Nothing will
     /// be stored, so that later requests need not look up again.
     pub(crate) fn exempt(&self) {
         if !self.has_outcome() {
-            self.note_if_in_vain(HoldUps::note_in_vain);
+            self.note_if_in_vain(Self::note);
             let mut maps = self.stripes.of_key(&self.key).lock();
             let removed = maps.remove(self.key, &self.flight);
             drop(maps);
@@ -242,7 +254,7 @@ impl<F, H> Leader<F, H> {
             && self.has_outcome()
             && !self.flight.is_whole()
         {
-            self.note(wait, HoldUps::note_in_vain);
+            self.note(wait);
         }
         let stripe = self.stripes.of_key(&self.key);
         stripe.close(self.key, &self.flight, (is_whole, took));
@@ -291,7 +303,7 @@ impl<F, H> Leader<F, H> {
 
 impl<F, H> Drop for Leader<F, H> {
     fn drop(&mut self) {
-        self.note_if_in_vain(HoldUps::note_in_vain);
+        self.note_if_in_vain(Self::note);
         if !*self.is_closed.get_mut() {
             self.close();
         }

@@ -32,34 +32,57 @@ const MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct HoldUps(Vec<Note>);
 
-/// For how long a client has held up others.
+/// For how long a client has held up others: sums tell who goes on from who lets them wait once or
+/// twice, and the longest times tell many ordinary waits from one for a call that hangs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct HoldUp {
     /// What its calls take that bring an answer: the shortest of them, as the others may have had a
     /// reason. `None` if none has.
     usual: Option<Duration>,
-    /// How long others have waited beyond that, in all: who lets them wait once or twice is soon told
-    /// apart from one who goes on.
-    more: Duration,
+    /// How long others have waited beyond that for answers, in all.
+    slower: Duration,
+    /// The longest of the calls that have brought those.
+    slowest: Duration,
+    /// How long others have waited in vain, in all.
+    in_vain: Duration,
+    /// The longest time that they have waited for one call in vain.
+    longest_in_vain: Duration,
 }
 
 impl HoldUp {
     /// Whether a client that has held up others like this follows one that has done so like `other`:
-    /// up to twice as long, by both measures. What is usual is no credit for more: a page that takes
-    /// two seconds for all does not pay for calls that hang.
+    /// up to twice as long, by each measure. Answers that are slow are no credit for waits in vain: a
+    /// page that takes two seconds for all does not pay for calls that hang. But who has let others
+    /// wait in vain follows those that have brought answers, so that one of both follows the other.
     fn is_like(self, other: Self) -> bool {
         let twice = |usual: Duration| usual.saturating_mul(2).max(MIN_USUAL);
         let usual = self.usual.map_or(patience_for(Duration::ZERO), twice);
-        other.usual.is_none_or(|other| other <= usual) && other.more <= patience_for(self.more)
+        other.usual.is_none_or(|other| other <= usual)
+            && other.slower <= patience_for(self.slower.max(self.in_vain))
+            && other.slowest <= patience_for(self.slowest.max(self.longest_in_vain))
+            && other.in_vain <= patience_for(self.in_vain)
+            && other.longest_in_vain <= patience_for(self.longest_in_vain)
     }
 
     /// Both together, where it is not known what they are of.
     fn max(self, other: Self) -> Self {
         Self {
             usual: self.usual.max(other.usual),
-            more: self.more.max(other.more),
+            slower: self.slower.max(other.slower),
+            slowest: self.slowest.max(other.slowest),
+            in_vain: self.in_vain.max(other.in_vain),
+            longest_in_vain: self.longest_in_vain.max(other.longest_in_vain),
         }
     }
+}
+
+/// A call that has brought an answer late, or to no use for those who have waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlowCall {
+    pub(super) client: ClientId,
+    pub(super) took: Duration,
+    /// By the monotonic clock.
+    pub(super) until: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -72,8 +95,11 @@ struct Note {
     /// The times of its calls that brought an answer while others waited, and their number.
     slow: Duration,
     slow_calls: u32,
-    /// How long others have waited for its calls in vain.
+    /// The longest of these.
+    slowest: Duration,
+    /// How long others have waited for its calls in vain, in all and for one of them.
     in_vain: Duration,
+    longest_in_vain: Duration,
     /// Whether it counts for all keys: another one of its client has made way.
     is_for_all: bool,
     /// The time of its first wait, by the monotonic clock.
@@ -90,7 +116,9 @@ impl Note {
             usual: None,
             slow: Duration::ZERO,
             slow_calls: 0,
+            slowest: Duration::ZERO,
             in_vain: Duration::ZERO,
+            longest_in_vain: Duration::ZERO,
             is_for_all: false,
             began: now,
             noted: now,
@@ -108,7 +136,10 @@ impl Note {
             .saturating_sub(usual.saturating_mul(self.slow_calls));
         HoldUp {
             usual: self.usual,
-            more: self.in_vain.saturating_add(slower),
+            slower,
+            slowest: self.slowest,
+            in_vain: self.in_vain,
+            longest_in_vain: self.longest_in_vain,
         }
     }
 
@@ -119,9 +150,13 @@ impl Note {
 
     /// Makes it count for all keys, in the place of another one of its client.
     fn replace(&mut self, other: &Note) {
-        let HoldUp { usual, more } = self.hold_up().max(other.hold_up());
-        (self.usual, self.in_vain) = (usual, more);
-        (self.slow, self.slow_calls) = (Duration::ZERO, 0);
+        let both = self.hold_up().max(other.hold_up());
+        self.usual = both.usual;
+        // What is beyond the usual stays that.
+        (self.slow, self.slow_calls) = (both.slower, 0);
+        self.slowest = both.slowest;
+        self.in_vain = both.in_vain;
+        self.longest_in_vain = both.longest_in_vain;
         self.is_for_all = true;
         self.began = self.began.max(other.began);
         self.noted = self.noted.max(other.noted);
@@ -131,33 +166,25 @@ impl Note {
 impl HoldUps {
     /// Notes that others have waited for a flight of a client in vain.
     pub(super) fn note_in_vain(&mut self, key: &CacheKey, waited: Waited) {
-        let Waited {
-            client,
-            time,
-            until,
-        } = waited;
-        let note = self.latest(key, client, until);
-        note.in_vain = note.in_vain.saturating_add(time);
+        let note = self.latest(key, waited.client, waited.until);
+        note.in_vain = note.in_vain.saturating_add(waited.time);
+        note.longest_in_vain = note.longest_in_vain.max(waited.in_all);
     }
 
     /// Notes that others have waited for an answer that came: for long, or to no use, as it is not for
     /// them. Of the time that its call took, so much had been `noted` as in vain.
-    pub(super) fn note_slow(&mut self, key: &CacheKey, took: Waited, noted: Duration) {
-        let Waited {
+    pub(super) fn note_slow(&mut self, key: &CacheKey, call: SlowCall, noted: Duration) {
+        let SlowCall {
             client,
-            time,
+            took,
             until,
-        } = took;
+        } = call;
         let note = self.latest(key, client, until);
         note.in_vain = note.in_vain.saturating_sub(noted);
-        note.slow = note.slow.saturating_add(time);
+        note.slow = note.slow.saturating_add(took);
         note.slow_calls += 1;
-        note.add_usual(time);
-    }
-
-    /// Notes that others have waited for an answer that is not for them.
-    pub(super) fn note_answered(&mut self, key: &CacheKey, waited: Waited) {
-        self.note_slow(key, waited, Duration::ZERO);
+        note.slowest = note.slowest.max(took);
+        note.add_usual(took);
     }
 
     /// Notes how long a call has taken for whose response nobody has waited for long, if its client is
@@ -254,10 +281,20 @@ mod tests {
     use End::{Alone, InVain, Slow};
 
     fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
+        let time = Duration::from_millis(milliseconds);
         Waited {
             client: client(number),
-            time: Duration::from_millis(milliseconds),
+            time,
+            in_all: time,
             until: Duration::from_secs(until),
+        }
+    }
+
+    fn slow(number: u64, milliseconds: u64) -> SlowCall {
+        SlowCall {
+            client: client(number),
+            took: Duration::from_millis(milliseconds),
+            until: Duration::ZERO,
         }
     }
 
@@ -265,11 +302,13 @@ mod tests {
     fn after(calls: &[(u64, End, u64)]) -> HoldUps {
         let (key, mut notes) = (CacheKey::for_path(KEY), HoldUps::default());
         for (number, end, took) in calls.iter().copied() {
-            let took = waited(number, took, 0);
             match end {
-                Slow => notes.note_slow(&key, took, Duration::ZERO),
-                InVain => notes.note_in_vain(&key, took),
-                Alone => notes.note_usual(&key, took.client, took.time),
+                Slow => notes.note_slow(&key, slow(number, took), Duration::ZERO),
+                InVain => notes.note_in_vain(&key, waited(number, took, 0)),
+                Alone => {
+                    let took = Duration::from_millis(took);
+                    notes.note_usual(&key, client(number), took);
+                }
             }
         }
         notes
@@ -347,6 +386,23 @@ mod tests {
                 false,
                 true,
             ),
+            // Many ordinary waits are no credit for one that has no end.
+            (
+                &[
+                    (1, InVain, 2000),
+                    (1, InVain, 2000),
+                    (1, InVain, 2000),
+                    (2, InVain, 6000),
+                ],
+                false,
+                true,
+            ),
+            // An answer is better than none.
+            (
+                &[(1, Slow, 5000), (1, Alone, 50), (2, InVain, 5000)],
+                false,
+                true,
+            ),
             // However little it is.
             (&[(1, InVain, 1), (2, InVain, 1000)], true, true),
             (&[(1, InVain, 1), (2, InVain, 1001)], false, true),
@@ -374,9 +430,11 @@ mod tests {
     fn a_wait_that_was_noted_counts_once_if_a_response_comes() {
         let mut notes = after(&[(1, InVain, 10_000)]);
         let key = CacheKey::for_path(KEY);
-        notes.note_slow(&key, waited(1, 12_000, 0), Duration::from_secs(10));
+        notes.note_slow(&key, slow(1, 12_000), Duration::from_secs(10));
         let expected = HoldUp {
             usual: Some(Duration::from_secs(12)),
+            slowest: Duration::from_secs(12),
+            longest_in_vain: Duration::from_secs(10),
             ..HoldUp::default()
         };
         let held_up = notes.by_client(&key, client(1), Duration::ZERO);
@@ -399,7 +457,7 @@ mod tests {
             notes.note_in_vain(&key, waited(1, 1000, seconds));
             let held_up = notes.by_client(&key, client(1), Duration::from_secs(seconds));
             assert_eq!(
-                held_up.map(|held_up| held_up.more.as_secs()),
+                held_up.map(|held_up| held_up.in_vain.as_secs()),
                 Some(expected)
             );
         }
@@ -437,7 +495,7 @@ mod tests {
         notes.note_in_vain(&key(0), waited(1009, 10_000, 1));
         notes.note_in_vain(&key(1), waited(1009, 1, 1));
         let held_up = notes.by_client(&key(0), client(1009), Duration::from_secs(1));
-        let more = held_up.map(|held_up| held_up.more);
+        let more = held_up.map(|held_up| held_up.in_vain);
         assert!(more >= Some(Duration::from_secs(10)), "{more:?}");
     }
 }

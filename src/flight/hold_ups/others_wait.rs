@@ -26,8 +26,7 @@ pub(crate) struct OthersWait {
     since: OnceLock<(Instant, Moment)>,
     /// Set where requests have come before the call that count from its beginning.
     awaits_call: OnceLock<()>,
-    /// Microseconds. That of std even under loom: it changes under the lock of the table, or once all
-    /// is over.
+    /// Microseconds. That of std even under loom: no decision depends on the order in which it changes.
     noted: AtomicU64,
 }
 
@@ -36,6 +35,8 @@ pub(crate) struct OthersWait {
 pub(in crate::flight) struct Waited {
     pub(in crate::flight) client: ClientId,
     pub(in crate::flight) time: Duration,
+    /// With what is noted before.
+    pub(in crate::flight) in_all: Duration,
     /// By the monotonic clock.
     pub(in crate::flight) until: Duration,
 }
@@ -90,15 +91,16 @@ impl OthersWait {
         let (since, moment) = self.since.get()?;
         let waited = since.elapsed();
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let noted = self.noted.load(Ordering::Relaxed);
-        let time = Duration::from_micros(micros.saturating_sub(noted));
-        if time < MIN_NOTED {
+        let since_noted = |noted| Duration::from_micros(micros.saturating_sub(noted));
+        if since_noted(self.noted.load(Ordering::Relaxed)) < MIN_NOTED {
             return None;
         }
-        self.noted.fetch_max(micros, Ordering::Relaxed);
+        // Others may do the same at this moment.
+        let noted = self.noted.fetch_max(micros, Ordering::Relaxed);
         Some(Waited {
             client: self.client,
-            time,
+            time: since_noted(noted),
+            in_all: waited,
             until: moment.monotonic().saturating_add(waited),
         })
     }
