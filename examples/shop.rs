@@ -1,4 +1,5 @@
-//! A shop: lifetimes by route, a private page, tags, and a background job that invalidates.
+//! A shop: lifetimes by route, a private page, groups (tags), and a job that invalidates. In one
+//! process: several need `Guarded` over `RedisBackend`, or each invalidates its own memory alone.
 //!
 //! ```text
 //! cargo run --example shop
@@ -7,13 +8,13 @@
 //! curl -i 127.0.0.1:3000/products/7             # hit; ttl=
 //! curl -i 127.0.0.1:3000/prices/7               # fwd=uri-miss; stored (fresh for ten seconds)
 //! curl -i 127.0.0.1:3000/assets/shop.css        # fwd=uri-miss; stored (fresh for a day)
-//! curl -i 127.0.0.1:3000/assets/shop.css        # hit; ttl=8 (86400 at most)
+//! curl -i 127.0.0.1:3000/assets/shop.css        # hit; ttl=86 (86400 at most)
 //! curl -i 127.0.0.1:3000/me -H 'x-user: ada'    # fwd=uri-miss; detail=private (each time)
 //! curl -i 127.0.0.1:3000/me -H 'x-user: bob'    # basket of bob (never that of another)
 //! curl -i 127.0.0.1:3000/products               # 7: chair
 //! curl -X PUT 127.0.0.1:3000/products/7 -d lamp # renamed
 //! curl -i 127.0.0.1:3000/products/7             # product 7: lamp (a write invalidates its path)
-//! curl -i 127.0.0.1:3000/products               # 7: lamp (and the tag that its response names)
+//! curl -i 127.0.0.1:3000/products               # 7: lamp (the response to PUT named its group)
 //! curl -i 127.0.0.1:3000/prices/7               # price of 7: 100
 //! curl -X POST 127.0.0.1:3000/import            # started (the job raises all prices)
 //! curl -i 127.0.0.1:3000/prices/7               # price of 7: 101 (a moment later)
@@ -45,7 +46,7 @@ async fn main() -> std::io::Result<()> {
     let seconds = Duration::from_secs;
     let prices = Rules::new().ttl(seconds(10)).group("prices");
     let cache = CacheLayer::new(MemoryBackend::default())
-        // The lifetime of what neither a handler nor a route gives another one.
+        // Of a 200 to requests without cookies and credentials, where nothing else is said.
         .ttl(seconds(60))
         .route("/prices/{id}", prices)
         .route("/assets/{*file}", Rules::new().ttl(seconds(86_400)));
@@ -71,7 +72,7 @@ async fn main() -> std::io::Result<()> {
     axum::serve(listener, app).await
 }
 
-/// Has a tag, `catalog`, by which it is invalidated when any product changes.
+/// In the group `catalog`, which each handler that changes a product names, as `rename` does.
 async fn list(State(shop): State<Arc<Shop>>) -> impl IntoResponse {
     let products = shop.products.lock().unwrap();
     let lines = products.iter().map(|(id, name)| format!("{id}: {name}\n"));
@@ -85,7 +86,7 @@ async fn product(Path(id): Path<u64>, State(shop): State<Arc<Shop>>) -> Result<S
     Ok(format!("product {id}: {name}\n"))
 }
 
-/// The cache removes `/products/{id}` and the tag before the client has this response.
+/// Before the client has this, the cache removes `/products/{id}` and all that is in the group.
 async fn rename(id: Path<u64>, shop: State<Arc<Shop>>, name: String) -> impl IntoResponse {
     shop.products.lock().unwrap().insert(*id, name);
     ([("cache-group-invalidation", "\"catalog\"")], "renamed\n")
@@ -95,7 +96,7 @@ async fn price(Path(id): Path<u64>, State(shop): State<Arc<Shop>>) -> String {
     format!("price of {id}: {}\n", shop.price.load(Ordering::Relaxed))
 }
 
-/// For one client alone: `private` keeps every shared cache from storing it.
+/// For one client alone: by `private` alone it is not stored (`private.rs` stores it by client).
 async fn me(headers: HeaderMap) -> impl IntoResponse {
     let user = headers.get("x-user").and_then(|user| user.to_str().ok());
     let text = format!("basket of {}\n", user.unwrap_or("nobody"));
@@ -107,13 +108,13 @@ async fn import(State(shop): State<Arc<Shop>>) -> &'static str {
     "started\n"
 }
 
-/// A background job: it changes what the cache cannot see, and tells it.
+/// A background job: it tells the cache what that cannot see, once it is done (`""`: of all hosts).
 async fn import_prices(shop: Arc<Shop>, cache: Invalidator) {
     loop {
         shop.import.notified().await;
         shop.price.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = cache.invalidate_group("", "prices").await {
-            eprintln!("prices may be outdated for ten seconds: {error}");
+            eprintln!("prices may be outdated until they expire: {error}");
         }
     }
 }

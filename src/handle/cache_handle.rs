@@ -115,8 +115,8 @@ impl<B: Backend> CacheHandle<B> {
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates all responses of a site whose `Cache-Groups` names a group (RFC 9875), in the
-    /// scope of the layer.
+    /// Invalidates all responses of a site that are in a group, in the scope of the layer: by
+    /// `Cache-Groups` (RFC 9875), a policy, a rule, or an option of the layer.
     ///
     /// `authority` counts only under [`Sites::ByAuthority`](crate::key::Sites), and is spelled as
     /// in a cache key: in lower case, without the default port. After `Ok`, no later request is
