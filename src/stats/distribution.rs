@@ -30,14 +30,12 @@ pub(super) struct Buckets {
 // Few: each bucket is a series for each value of a label, and those of a cache are bounded.
 /// 1 ms to 30 s.
 pub(super) const CALLS: Buckets = Buckets {
-    bounds: &[
-        1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000, 30_000_000,
-    ],
+    bounds: &[1_000, 10_000, 100_000, 1_000_000, 10_000_000, 30_000_000],
     unit: Unit::Seconds,
 };
-/// 10 ms to 30 s, for what takes as long as a call and longer.
+/// 10 ms to 10 s, for what takes as long as a call and longer.
 pub(super) const WAITS: Buckets = Buckets {
-    bounds: &[10_000, 100_000, 1_000_000, 5_000_000, 30_000_000],
+    bounds: &[10_000, 100_000, 1_000_000, 10_000_000],
     unit: Unit::Seconds,
 };
 /// 100 us to 1 s.
@@ -206,7 +204,7 @@ mod tests {
         let distributions = histograms.map(|histogram| histogram.distribution());
         let merged = Distribution::merged(distributions.iter());
         let counts: Vec<_> = merged.buckets().map(|(_, count)| count).collect();
-        assert_eq!(counts, [2, 3, 3, 3, 3, 4]);
+        assert_eq!(counts, [2, 3, 3, 3, 4]);
         assert_eq!((merged.count(), merged.sum()), (4, 60.062));
         assert_eq!(Distribution::merged([].iter()), Distribution::default());
     }
