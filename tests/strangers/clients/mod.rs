@@ -5,7 +5,6 @@ mod hold_ups;
 mod misses;
 mod noted_clients;
 mod refreshes;
-mod slow_at_times;
 mod ten_minutes;
 mod variants;
 mod without_fences;
