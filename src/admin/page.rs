@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("page.html");
 /// prints the new ones.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-G2VJUBww7s7C6lLtH2qyCtf8kSl3genK9XS4fPQayUU='; ",
+    "script-src 'sha256-rBuzNRDEuaa80KcrP5IBkOVU4QNaDjM4HyLoxWkSHmU='; ",
     "style-src 'sha256-P+d4O3RDRO6A/hAgDaRx0mWIFJyoZVNhJgTM31HXeDw='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",

@@ -44,7 +44,8 @@ impl<F, H> Follower<F, H> {
         self.flight_id
     }
 
-    /// The wait for the flight, to be [noted](super::Flights::note_in_vain) if it is in vain. `None` if the flight is of its own client, or one that is not known.
+    /// The wait for the flight, to be [noted](super::Flights::note_in_vain) if it is in vain. `None`
+    /// if the flight is of its own client, or one that is not known.
     pub(crate) fn others_wait(&self) -> Option<Arc<OthersWait>> {
         self.others_wait.clone()
     }
