@@ -70,10 +70,10 @@ impl RequestMemory {
         let mut taken = self.lock();
         let own = client.and_then(|client| taken.of_clients.get(&client).copied());
         let own = own.unwrap_or(0) + bytes;
-        if own > self.0.max.saturating_sub(taken.all) {
-            let takes_all = bytes > self.0.max.saturating_sub(taken.all);
+        let free = self.0.max.saturating_sub(taken.all);
+        if own > free {
             drop(taken);
-            self.log_refused(client, takes_all);
+            self.log_refused(client, bytes > free);
             return None;
         }
         taken.all += bytes;

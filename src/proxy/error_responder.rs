@@ -78,10 +78,11 @@ impl<S> Layer<S> for ErrorResponderLayer {
 /// A [`ProxyError`](super::ProxyError), also as the cause of another error, is answered with its
 /// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other
 /// error is answered with 500. A request without a turn ([`Overloaded`](ProxyErrorKind::Overloaded),
-/// [`TooManyUploads`](ProxyErrorKind::TooManyUploads)) is answered 503 with `Retry-After: 1`. The response is `text/plain` with `Cache-Control: no-store`, and
-/// the reason is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged
-/// with its causes and the request's method and path, at most once a second for each kind. An error
-/// of `poll_ready` is the response to the next call.
+/// [`TooManyUploads`](ProxyErrorKind::TooManyUploads)) is answered 503 with `Retry-After: 1`. The
+/// response is `text/plain` with `Cache-Control: no-store`, and the reason is in `Proxy-Status`
+/// (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged with its causes and the request's
+/// method and path, at most once a second for each kind. An error of `poll_ready` is the response to
+/// the next call.
 ///
 /// ```no_run
 /// use tower_response_cache::proxy::{ErrorResponder, ReverseProxy};

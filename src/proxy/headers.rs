@@ -49,11 +49,16 @@ pub(super) fn unify_length(headers: &mut HeaderMap) -> bool {
         is_alone = false;
         is_equal &= other == Some(length);
     }
-    let is_canonical = is_alone && headers[CONTENT_LENGTH] == HeaderValue::from(length);
+    let is_canonical = is_alone && is_shortest(headers[CONTENT_LENGTH].as_bytes());
     if is_equal && !is_canonical {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     is_equal
+}
+
+/// Whether a number has digits alone, and no more of them than it needs.
+fn is_shortest(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"))
 }
 
 /// The number that is written in digits alone: no sign.
@@ -169,6 +174,8 @@ mod tests {
             (&["3"], Some(Some("3"))),
             (&["0"], Some(Some("0"))),
             (&["003"], Some(Some("3"))),
+            (&["00"], Some(Some("0"))),
+            (&["3,"], Some(Some("3"))),
             (&["3, 3"], Some(Some("3"))),
             (&["3", "3"], Some(Some("3"))),
             (&["3", "03"], Some(Some("3"))),
