@@ -107,6 +107,54 @@ async fn an_explanation_says_verdict_reason_key_and_what_is_stored() {
     assert_eq!(origin.calls(), 3);
 }
 
+/// RFC 9112 §3.2.2: the host of an absolute target wins, as it does for requests. P8.
+#[tokio::test]
+async fn a_question_with_two_hosts_is_for_the_one_that_a_request_is_for() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let service = layer.layer(origin());
+    send(&service, get("/a")).await;
+    for (uri, hosts, authority) in [
+        (
+            "http://test.example/a",
+            &["other.example"][..],
+            "test.example",
+        ),
+        ("http://other.example/a", &["test.example"], "other.example"),
+        ("http://test.example/a", &["test.example"], "test.example"),
+        (
+            "http://TEST.example:80/a",
+            &["test.example."],
+            "test.example",
+        ),
+        ("http://test.example/a", &[], "test.example"),
+        // No key is made of these, whatever the target says.
+        (
+            "http://test.example/a",
+            &["test.example", "test.example"],
+            "",
+        ),
+        ("http://test.example/a", &["no host"], ""),
+    ] {
+        let question = json!({"uri": uri, "fields": {"host": hosts}});
+        let said = post(&admin, "/explain", &question).await.json();
+        let mut asked = Request::get(uri).body(()).expect("a request");
+        for host in hosts {
+            asked
+                .headers_mut()
+                .append("host", host.parse().expect("a value"));
+        }
+        let only = with(asked, "cache-control", "only-if-cached");
+        let is_hit = send(&service, only).await.is_hit();
+        assert_eq!(said["is_hit"], is_hit, "{question}");
+        assert_eq!(is_hit, authority == "test.example", "{question}");
+        match authority {
+            "" => assert_eq!(said["verdict"], "bypass", "{question}"),
+            _ => assert_eq!(said["key"]["authority"], authority, "{question}"),
+        }
+    }
+}
+
 /// What a call that is under way will bring is not known yet.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_would_wait_is_no_hit() {

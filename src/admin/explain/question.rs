@@ -49,8 +49,8 @@ impl Lines {
 }
 
 impl Question {
-    /// The head, as a client of HTTP/1.1 would send it: the host of an absolute URI is in `Host`.
-    /// Its scheme, which a server knows by the connection, is an extension.
+    /// The head, as a client of HTTP/1.1 would send it. The scheme of an absolute URI, which a
+    /// server knows by the connection, is an extension.
     ///
     /// # Errors
     /// If a member is invalid: a sentence for the client.
@@ -76,22 +76,39 @@ impl Question {
                     .map_err(|_| "too many fields".to_owned())?;
             }
         }
-        if let Some(authority) = uri.authority()
-            && !parts.headers.contains_key(HOST)
-            && let Ok(host) = HeaderValue::try_from(authority.as_str())
-        {
-            parts.headers.insert(HOST, host);
-        }
         if let Some(scheme) = uri.scheme() {
             parts.extensions.insert(scheme.clone());
         }
-        let path = uri.path_and_query().cloned();
         parts.extensions.insert(ExplainedRequest);
-        parts.uri = path
-            .unwrap_or_else(|| PathAndQuery::from_static("/"))
-            .into();
+        set_target(&mut parts, uri);
         Ok(parts)
     }
+}
+
+/// Sets the target of a request in origin form, with the host of an absolute URI in `Host`.
+///
+/// A question that has another `Host` beside is for a request with a target in absolute form: which
+/// of the two counts is up to those that read requests (RFC 9112 §3.2.2).
+fn set_target(request: &mut request::Parts, uri: Uri) {
+    if let Some(authority) = uri.authority() {
+        let mut hosts = request.headers.get_all(HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (None, _) => {
+                if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
+                    request.headers.insert(HOST, host);
+                }
+            }
+            (Some(host), None) if host == authority.as_str() => {}
+            _ => {
+                request.uri = uri;
+                return;
+            }
+        }
+    }
+    let path = uri.path_and_query().cloned();
+    request.uri = path
+        .unwrap_or_else(|| PathAndQuery::from_static("/"))
+        .into();
 }
 
 impl Admin {

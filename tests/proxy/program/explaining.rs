@@ -56,6 +56,28 @@ async fn a_stored_page_is_explained_as_a_hit_however_the_scheme_is_told() {
     }
 }
 
+/// RFC 9112 §3.2.2: of two hosts, that of the target counts, for requests and questions alike.
+#[tokio::test]
+async fn a_question_with_two_hosts_is_explained_as_the_request() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let all = ["--upstream", &origin.url(), "--admin", "127.0.0.1:0"];
+    let proxy = Example::start("proxy", &[&all[..], &["--host", "preserve"]].concat()).await;
+    exchange(proxy.port(), last_get("/a")).await;
+    for (host, other) in [
+        ("test.example", "other.example"),
+        ("other.example", "test.example"),
+    ] {
+        let uri = format!("http://{host}/a");
+        let said = explain(&proxy, &uri, &format!(r#"{{"host":"{other}"}}"#)).await;
+        let asked = last_get(&uri).replace("host: test.example", &format!("host: {other}"));
+        let only = asked.replacen("\r\n", "\r\ncache-control: only-if-cached\r\n", 1);
+        let answer = exchange(proxy.port(), only).await;
+        let is_hit = answer.contains("; hit");
+        assert_eq!(is_hit, host == "test.example", "{answer}");
+        assert_eq!(said.contains(r#""is_hit":true"#), is_hit, "{uri}: {said}");
+    }
+}
+
 /// A proxy before this one tells the scheme of its own client.
 #[tokio::test]
 async fn an_explanation_believes_the_fields_that_requests_are_believed() {
