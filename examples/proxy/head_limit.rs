@@ -9,13 +9,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use tokio_util::either::Either;
 use tower::Service;
 use tower_response_cache::proxy::Peer;
 
 use crate::request_memory::{RequestMemory, WithMemory};
 use crate::server::{MAX_REQUEST_HEAD, OnOutside};
+
+/// Says why a request was refused, in the access log, too (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What a field counts beside its name and its value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
@@ -60,13 +63,24 @@ impl<S> HeadLimit<S> {
         (REQUEST_BYTES + HEAD_COPIES * head).saturating_add(content)
     }
 
-    fn reject<Res: From<Bytes>>(&self, status: StatusCode, text: &'static str) -> Response<Res> {
+    fn reject<Res: From<Bytes>>(&self, status: StatusCode) -> Response<Res> {
+        let (text, reason) = match status {
+            StatusCode::SERVICE_UNAVAILABLE => (
+                "there are too many requests\n",
+                "tower-response-cache; detail=request_memory_limit_reached",
+            ),
+            _ => (
+                "the request's head is too large\n",
+                "tower-response-cache; detail=http_request_error",
+            ),
+        };
         tracing::debug!(%status, "request not forwarded: {}", text.trim_end());
         (self.on_rejected)(status);
         let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(CACHE_STATUS, HeaderValue::from_static(reason));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -94,16 +108,14 @@ where
         }
         let size = head_size(&request);
         if size > MAX_REQUEST_HEAD {
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            let response = self.reject(status, "the request's head is too large\n");
+            let response = self.reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             return Either::Right(ready(Ok(response)));
         }
         let client = request.extensions().get::<Peer>().map(Peer::network);
         match self.memory.take(client, self.cost(&request, size)) {
             Some(bytes) => Either::Left(WithMemory::new(self.inner.call(request), Some(bytes))),
             None => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let response = self.reject(status, "there are too many requests\n");
+                let response = self.reject(StatusCode::SERVICE_UNAVAILABLE);
                 Either::Right(ready(Ok(response)))
             }
         }

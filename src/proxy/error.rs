@@ -108,6 +108,11 @@ impl ProxyErrorKind {
         matches!(self, Self::Overloaded | Self::TooManyUploads)
     }
 
+    /// What there is too much of, if the request was refused because of that.
+    fn as_overload(self) -> Option<&'static str> {
+        self.is_overload().then(|| self.as_str())
+    }
+
     /// The message for the client. It does not name the upstream.
     pub(super) fn client_message(self) -> &'static str {
         match self {
@@ -179,10 +184,9 @@ impl Failed {
         match broken {
             Some(kind) => {
                 // It is not up to the client if there is no place for the rest of the content.
-                let is_overload = kind.is_overload();
                 let unsent = UnsentRequest {
-                    is_held_back: is_overload,
-                    is_overload,
+                    is_held_back: kind.is_overload(),
+                    overload: kind.as_overload(),
                 };
                 Self::Unsent(kind.in_place_of(error), unsent)
             }
@@ -194,7 +198,7 @@ impl Failed {
     fn held_back(error: ProxyError) -> Self {
         let unsent = UnsentRequest {
             is_held_back: true,
-            is_overload: error.kind.is_overload(),
+            overload: error.kind.as_overload(),
         };
         Self::Unsent(error, unsent)
     }

@@ -18,15 +18,19 @@ pub(crate) struct UnsentRequest {
     /// Whether the origin had nothing of it, as of a request without a place in a queue. Otherwise
     /// the client broke its content off.
     pub(crate) is_held_back: bool,
-    /// Whether it is for lack of a place in such a queue.
-    pub(crate) is_overload: bool,
+    /// If it is for lack of a place in such a queue: what there is too much of, as a token.
+    pub(crate) overload: Option<&'static str>,
 }
 
 impl UnsentRequest {
     /// Whether a response of these extensions says that there was no place for its request.
     pub(crate) fn is_overload(response: &Extensions) -> bool {
-        let unsent = response.get::<Self>();
-        unsent.is_some_and(|unsent| unsent.is_overload)
+        Self::overload(response).is_some()
+    }
+
+    /// Why there was no place for the request of a response with these extensions, if that is so.
+    pub(crate) fn overload(response: &Extensions) -> Option<&'static str> {
+        response.get::<Self>()?.overload
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::StatusName;
 use crate::semantics::cache_status::{CACHE_STATUS, Forwarded};
 use crate::semantics::fields::slot::slot_mut;
 use crate::semantics::fields::small_number::small_number;
+use crate::semantics::marks::UnsentRequest;
 use crate::semantics::reason::{
     Bypass, FetchReason, Reason, Refusal, RequestResult, StaleUse, WriteOutcome,
 };
@@ -267,20 +268,21 @@ impl<'s> Responder<'s> {
         self.append_status(headers, reason.fwd(), false, reason.detail());
     }
 
-    /// Says on the response to a write whether stored responses were invalidated.
+    /// Says on the response to a write whether stored responses were invalidated, or that there was
+    /// no place for it.
     pub(crate) fn mark_written(
         self,
-        headers: &mut HeaderMap,
+        head: &mut response::Parts,
         outcome: WriteOutcome,
         acknowledged: bool,
         stored: bool,
     ) {
-        let detail = if acknowledged {
-            outcome.as_str()
-        } else {
-            "invalidation-failed"
+        let overload = UnsentRequest::overload(&head.extensions);
+        let detail = match acknowledged {
+            true => overload.unwrap_or(outcome.as_str()),
+            false => "invalidation-failed",
         };
-        self.append_status(headers, "method", stored, Some(detail));
+        self.append_status(&mut head.headers, "method", stored, Some(detail));
     }
 
     /// Appends the `Cache-Status` of a forwarded request.

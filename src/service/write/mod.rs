@@ -82,7 +82,7 @@ where
     take_own(&state.config, &mut head.headers, &mut head.extensions);
     let acknowledged = guard.invalidate(replaced.invalidated).await;
     let responder = Responder::new(&state);
-    responder.mark_written(&mut head.headers, outcome, acknowledged, replaced.stored);
+    responder.mark_written(&mut head, outcome, acknowledged, replaced.stored);
     let response = Response::from_parts(head, body);
     Ok(Served::new(response, RequestResult::Bypass))
 }
