@@ -86,6 +86,11 @@ impl ClientLimits {
         }
     }
 
+    /// The most connections of all clients, and of one.
+    pub fn max_connections(&self) -> (usize, Option<usize>) {
+        (self.max, self.max_of_one)
+    }
+
     /// The memory of the requests on these connections.
     pub fn memory(&self) -> &RequestMemory {
         &self.memory

@@ -148,7 +148,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         })
     });
     let on_outside = count_outside(&cache);
-    addresses.announce(&options, tls.is_some())?;
+    addresses.announce(&options, &limits, tls.is_some())?;
     let operators = match (admin, operators) {
         (Some(listener), Some(operators)) => Some(operators.serve(listener, signal.another()?)),
         _ => None,
@@ -222,8 +222,8 @@ struct Addresses {
 
 impl Addresses {
     /// Says where the program listens: in the log, and on stdout.
-    fn announce(&self, options: &Options, has_tls: bool) -> io::Result<()> {
-        log_options(options, self);
+    fn announce(&self, options: &Options, limits: &ClientLimits, has_tls: bool) -> io::Result<()> {
+        log_options(options, limits, self);
         let scheme = if has_tls { "https" } else { "http" };
         let address = self.clients;
         writeln!(io::stdout(), "listening on {scheme}://{address}")?;
@@ -236,8 +236,9 @@ impl Addresses {
     }
 }
 
-/// Logs the main options in one line.
-fn log_options(options: &Options, addresses: &Addresses) {
+/// Logs the main options in one line, with the limits that are in force.
+fn log_options(options: &Options, limits: &ClientLimits, addresses: &Addresses) {
+    let (max_connections, max_of_one) = limits.max_connections();
     let store = &options.store;
     let upstreams: Vec<_> = options.upstream.iter().map(ToString::to_string).collect();
     tracing::info!(
@@ -250,7 +251,8 @@ fn log_options(options: &Options, addresses: &Addresses) {
         max_body = quantity::show_size(store.max_body),
         ttl = options.cache.ttl.map(quantity::show_duration),
         concurrency = options.concurrency,
-        max_connections = options.max_connections,
+        max_connections,
+        max_connections_per_client = max_of_one.unwrap_or(0),
         "ready"
     );
 }

@@ -265,17 +265,23 @@ async fn the_limit_of_open_files_is_respected() {
             "--max-connections-per-client",
             "0",
         ])
-        .env("RUST_LOG", "warn")
+        .env("RUST_LOG", "info")
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let mut proxy = Example::run(&mut command).await;
     let mut lines = BufReader::new(proxy.stderr()).lines();
-    let line = lines.next_line().await.expect("a pipe").expect("a line");
-    assert!(
-        line.contains("--max-connections is limited by open files"),
-        "{line}"
-    );
+    let mut line_with = async |text: &str| loop {
+        let line = lines.next_line().await.expect("a pipe").expect("a line");
+        if line.contains(text) {
+            return line;
+        }
+    };
+    let line = line_with("--max-connections is limited by open files").await;
     assert!(line.contains("possible=80"), "{line}");
+    // P8: an operator reads what is in force.
+    let line = line_with("ready").await;
+    assert!(line.contains("max_connections=80"), "{line}");
+    assert!(line.contains("max_connections_per_client=0"), "{line}");
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(Raw::connect(proxy.port()).await);
