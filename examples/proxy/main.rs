@@ -67,7 +67,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HOST, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -352,6 +352,8 @@ fn redirect(
         count(response.status());
         async move { Ok::<_, Infallible>(response) }
     });
+    let memory = (limits.memory().clone(), options.max_buffered_upload);
+    let redirect = HeadLimit::new(redirect, memory, on_outside.clone());
     let server = Server {
         generations: Generations::new(options.settings(), redirect),
         tls: None,
@@ -365,7 +367,7 @@ fn redirect(
     )))
 }
 
-fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<Bytes>> {
+fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Full<Bytes>> {
     let host = request
         .headers()
         .get(HOST)
@@ -380,7 +382,7 @@ fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<B
         (host, 443) => format!("https://{host}{path}"),
         (host, port) => format!("https://{host}:{port}{path}"),
     });
-    let mut response = Response::new(Empty::new());
+    let mut response = Response::new(Full::default());
     match location.map(HeaderValue::try_from) {
         Some(Ok(location)) if path.starts_with('/') => {
             *response.status_mut() = StatusCode::PERMANENT_REDIRECT;

@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::call::Http2;
 use crate::certificate::{self_signed, trusting};
 use crate::example::{Example, PATIENCE, example};
 use crate::folder::Folder;
@@ -193,7 +194,12 @@ async fn clients_without_tls_are_redirected() {
     let plain = listener.local_addr().expect("an address").port();
     drop(listener);
     let address = format!("127.0.0.1:{plain}");
-    let proxy = start(&folder, &origin, &["--redirect-listen", &address]).await;
+    let proxy = start(
+        &folder,
+        &origin,
+        &["--redirect-listen", &address, "--admin", "127.0.0.1:0"],
+    )
+    .await;
     let port = proxy.port();
     for (target, host, expected) in [
         (
@@ -223,6 +229,21 @@ async fn clients_without_tls_are_redirected() {
     }
     let said = exchange(plain, "GET / HTTP/1.0\r\n\r\n").await;
     assert!(said.starts_with("HTTP/1.0 400 "), "{said}");
+    // P9: a head has the same limit as one for the upstream, whatever the version.
+    let mut client = Http2::connect(plain).await;
+    let long = "x".repeat(22 * 1024);
+    for (count, status) in [(2, 308), (3, 431)] {
+        let lines = ["x-1", "x-2", "x-3"].map(|name| (name, long.as_str()));
+        assert_eq!(client.get("/", &lines[..count]).await.status, status);
+    }
+    // It is counted as one that the cache never gets.
+    let rejected =
+        r#"response_cache_outside_total{cache="tower-response-cache",status_class="4xx"} "#;
+    let (_, admin) = proxy.admin().rsplit_once(':').expect("a port");
+    let metrics = last_get("/metrics").replace("test.example", "127.0.0.1");
+    let metrics = exchange(admin.parse().expect("a port"), metrics).await;
+    let count = metrics.lines().find_map(|line| line.strip_prefix(rejected));
+    assert_eq!(count, Some("2"), "{metrics}");
     assert_eq!(origin.heard().len(), 0);
     proxy.signal("TERM").await;
     assert_eq!(proxy.exit().await.code(), Some(0));
