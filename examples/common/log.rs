@@ -71,7 +71,16 @@ pub fn write_around(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
     let _ = AROUND.set(Box::new(around));
 }
 
-/// The lines that wait to be written, and those that were dropped.
+/// All lines that were dropped so far.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were dropped since the start: the log cannot tell while it is not read.
+#[allow(dead_code, reason = "not all programs have statistics of it")]
+pub fn dropped_lines() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// The lines that wait to be written, and those that were dropped and not told of yet.
 #[derive(Default)]
 struct Counts {
     waiting: AtomicU64,
@@ -156,6 +165,7 @@ impl Drop for Line<'_> {
         if self.writer.lines.try_send(text).is_err() {
             counts.waiting.fetch_sub(1, Ordering::Relaxed);
             counts.dropped.fetch_add(1, Ordering::Relaxed);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

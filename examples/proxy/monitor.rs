@@ -7,6 +7,7 @@ use tower_response_cache::proxy::ReverseProxy;
 use tower_response_cache::stats::{OriginLoad, OriginMonitor};
 
 use crate::client_limits::ClientLimits;
+use crate::log;
 
 /// The proxy behind the cache, and the limits before it.
 pub struct Monitor {
@@ -18,6 +19,7 @@ impl OriginMonitor for Monitor {
     fn load(&self) -> OriginLoad {
         let mut load = self.proxy.load();
         self.limits.add_counts(&mut load.limits);
+        load.limits.log_lines = log::dropped_lines();
         load
     }
 

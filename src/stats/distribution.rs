@@ -43,9 +43,9 @@ pub(super) const OPERATIONS: Buckets = Buckets {
     bounds: &[100, 1_000, 5_000, 50_000, 1_000_000],
     unit: Unit::Seconds,
 };
-/// 1 KiB to 64 MiB.
+/// 1 KiB to 4 MiB.
 pub(super) const SIZES: Buckets = Buckets {
-    bounds: &[1 << 10, 1 << 14, 1 << 18, 1 << 22, 1 << 26],
+    bounds: &[1 << 10, 1 << 14, 1 << 18, 1 << 22],
     unit: Unit::Bytes,
 };
 

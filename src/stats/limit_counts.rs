@@ -1,9 +1,10 @@
-//! What limits of clients' connections, uploads and WebSockets have done.
+//! What limits of clients' connections, uploads and WebSockets have done, and of the log about them.
 
 /// How often limits of what clients keep open have taken effect since the start, in front of the cache
 /// and in the inner service.
 ///
-/// Such clients get no response, or a late one, or one without their WebSocket. Only `uploads` are
+/// Such clients get no response, or a late one, or one without their WebSocket; those of
+/// `log_lines` notice nothing. Only `uploads` are
 /// among the [refused requests](super::OriginLoad::refused), too. An [`OriginMonitor`](super::OriginMonitor) says it, as what it is told by a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -30,4 +31,6 @@ pub struct LimitCounts {
     pub tunnels: u64,
     /// WebSockets that were closed because their client has most of them.
     pub tunnels_per_client: u64,
+    /// Lines of the log that were dropped, because it is read too slowly.
+    pub log_lines: u64,
 }

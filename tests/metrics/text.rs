@@ -176,7 +176,7 @@ async fn buckets_are_written_with_their_bounds() {
     assert_well_formed(&stats);
     let text = stats.to_prometheus();
     let name = r#"response_cache_stored_bytes_bucket{cache="edge \"1\"\\",le="#;
-    for (bound, count) in [("1024.0", 1000), ("67108864.0", 1000), ("+Inf", 1000)] {
+    for (bound, count) in [("1024.0", 1000), ("4194304.0", 1000), ("+Inf", 1000)] {
         let line = format!("{name}\"{bound}\"}} {count}\n");
         assert!(text.contains(&line), "{line}{text}");
     }

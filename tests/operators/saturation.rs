@@ -259,6 +259,20 @@ fn alerts_fire_for_what_they_are_about() {
             false,
         ),
         (
+            "ResponseCacheLogLinesDropped",
+            input("limits_reached_total", ",limit=\"log_lines\"", "0+30x200"),
+            true,
+        ),
+        (
+            "ResponseCacheLogLinesDropped",
+            input(
+                "limits_reached_total",
+                ",limit=\"log_lines\"",
+                "0x20 900x180",
+            ),
+            false,
+        ),
+        (
             "ResponseCacheOverload",
             input("origin_refused_total", "", "7x200"),
             false,

@@ -11,7 +11,7 @@ impl Stats {
         let limits = &origin.limits;
         to.counter(
             "response_cache_limits_reached",
-            "Connections, requests and WebSockets that limits have kept waiting, refused or ended, by limit.",
+            "Connections, requests, WebSockets and log lines that limits have kept waiting, refused or ended, by limit.",
         );
         for (limit, count) in [
             ("connections", limits.connections),
@@ -22,6 +22,7 @@ impl Stats {
             ("slow_clients", limits.slow_clients),
             ("tunnels", limits.tunnels),
             ("tunnels_per_client", limits.tunnels_per_client),
+            ("log_lines", limits.log_lines),
         ] {
             to.count(vec![("limit", limit.into())], count);
         }
