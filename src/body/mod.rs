@@ -6,6 +6,7 @@
 //! * [`resumed`]: the rest of a body behind chunks that were collected.
 //! * [`watched`]: a body from the inner service, whose failure counts.
 //! * [`capture`]: collects a body for the store while it streams.
+//! * [`ending`]: a body whose end waits for some work.
 //! * [`first_frames`]: what of a body is there at once.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
 //! * [`byte_meter`]: counts the bytes of a body of unknown length.
@@ -15,6 +16,7 @@
 
 pub(crate) mod byte_meter;
 pub(crate) mod capture;
+pub(crate) mod ending;
 pub(crate) mod first_frames;
 pub(crate) mod kept_chunks;
 pub(crate) mod missing_range;

@@ -16,6 +16,7 @@ use crate::semantics::reason::Refusal;
 
 use crate::body::byte_meter::ByteMeter;
 use crate::body::capture::Capture;
+use crate::body::ending::EndingBody;
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
 use crate::body::watched::WatchedBody;
@@ -48,6 +49,10 @@ pin_project! {
             body: OriginBody<B>,
             capture: Option<Box<Capture>>,
             meter: Option<ByteMeter>,
+        },
+        Ending {
+            // Boxed, as few answers have one.
+            body: Box<EndingBody<B>>,
         },
         Shared {
             reader: BodyReader,
@@ -102,6 +107,12 @@ impl<B> ResponseBody<B> {
         })
     }
 
+    /// The inner service's body, whose end waits for some work.
+    pub(crate) fn ending(body: EndingBody<B>) -> Self {
+        let body = Box::new(body);
+        Self::new(Kind::Ending { body })
+    }
+
     /// Pieces of stored bytes, one after the other. They must not be empty.
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
         let left = pieces.into_iter();
@@ -151,8 +162,10 @@ where
 
     /// Lets the bytes of a body that is still to come be counted as they are read.
     pub(crate) fn set_meter(&mut self, new: ByteMeter) {
-        if let Kind::Streaming { meter, .. } | Kind::Shared { meter, .. } = &mut self.kind {
-            *meter = Some(new);
+        match &mut self.kind {
+            Kind::Streaming { meter, .. } | Kind::Shared { meter, .. } => *meter = Some(new),
+            Kind::Ending { body } => body.set_meter(new),
+            _ => {}
         }
     }
 
@@ -191,7 +204,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
             Kind::Whole { .. } => "stored",
-            Kind::Streaming { .. } => "streaming",
+            Kind::Streaming { .. } | Kind::Ending { .. } => "streaming",
             Kind::Shared { .. } => "shared",
             Kind::Pieces { .. } => "parts",
             Kind::Failed { .. } => "failed",
@@ -236,6 +249,7 @@ where
                 capture,
                 meter,
             } => poll_streaming(body, capture, meter, cx),
+            KindProjection::Ending { body } => body.poll_counted(cx),
         }
     }
 
@@ -243,6 +257,7 @@ where
         match &self.kind {
             Kind::Whole { data, trailers, .. } => data.is_none() && trailers.is_none(),
             Kind::Streaming { body, .. } => body.is_end_stream(),
+            Kind::Ending { body } => body.is_at_end(),
             Kind::Shared { reader, .. } => reader.is_at_end(),
             Kind::Pieces { left } => left.len() == 0,
             Kind::Failed { error } => error.is_none(),
@@ -261,6 +276,7 @@ where
                 at_least
             }
             Kind::Streaming { body, .. } => body.size_hint(),
+            Kind::Ending { body } => body.hint(),
             Kind::Shared { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Pieces { left } => {
                 SizeHint::with_exact(left.as_slice().iter().map(|piece| piece.len() as u64).sum())

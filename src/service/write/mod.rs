@@ -6,10 +6,12 @@
 //! * [`targets`]: the resources and groups that a write invalidates.
 //! * [`named`]: the resources that a response or `also_invalidate` names.
 //! * [`invalidate`]: invalidates them.
+//! * [`late_work`]: invalidates once more at the end of the response, if that is later than its head.
 //! * [`store_write_response`]: write-through, which stores the response to a write.
 
 mod detached;
 pub(crate) mod invalidate;
+mod late_work;
 mod named;
 pub(crate) mod outcome;
 pub(crate) mod store_write_response;
@@ -20,11 +22,12 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::body::response::ResponseBody;
+use crate::body::origin::OriginBody;
 use crate::semantics::reason::{RequestResult, WriteOutcome};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
 
+use self::late_work::WriteBody;
 use self::outcome::head_of;
 use self::store_write_response::Replaced;
 use self::targets::PendingInvalidation;
@@ -36,7 +39,7 @@ use super::respond::Responder;
 use super::response_groups::take_own;
 use super::served::{Served, ServedResult};
 
-/// Forwards a write, and invalidates before its head is yielded.
+/// Forwards a write, and invalidates before its head is yielded, and again before its end.
 ///
 /// Cancelling this before the call has no effect. After it, the guard runs the write to its end,
 /// and invalidates by its outcome.
@@ -77,8 +80,12 @@ where
     let state = guard.pending().state.clone();
     let (body, replaced) = match representation {
         Some(representation) => representation.store(&state, body).await,
-        None => (ResponseBody::streaming(body), Replaced::default()),
+        None => (
+            WriteBody::Streaming(OriginBody::streaming(body)),
+            Replaced::default(),
+        ),
     };
+    let body = late_work::begin_body(&guard, &head, body);
     take_own(&state.config, &mut head.headers, &mut head.extensions);
     let acknowledged = guard.invalidate(replaced.invalidated).await;
     let responder = Responder::new(&state);

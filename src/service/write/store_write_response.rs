@@ -42,6 +42,7 @@ use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
 use crate::timeout::with_timeout;
 
+use super::late_work::WriteBody;
 use super::targets::PendingInvalidation;
 
 /// Captures the fence for a store before the inner service is called; `None` where this write
@@ -257,11 +258,11 @@ impl CollectedBody {
 impl<F> Representation<F> {
     /// Collects the body, then invalidates and stores in one step. A body that has not ended within
     /// `fill_timeout` is delivered as it arrives, and not stored.
-    pub(crate) async fn store<B, Res>(
+    pub(super) async fn store<B, Res>(
         self,
         state: &LayerState<B>,
         body: WatchedBody<Res>,
-    ) -> (ResponseBody<Res>, Replaced)
+    ) -> (WriteBody<Res>, Replaced)
     where
         B: Backend<Fence = F>,
         Res: InnerBody,
@@ -276,17 +277,16 @@ impl<F> Representation<F> {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 state.record_refusal(Refusal::BodyFailed);
-                return (ResponseBody::failed(error.into()), Replaced::default());
+                return (WriteBody::failed(error.into()), Replaced::default());
             }
             None => {
                 state.record_refusal(Refusal::TooSlow);
-                let rest = Resumed::new(collected.chunks, body, self.share);
-                let rest = OriginBody::resumed(rest);
-                return (ResponseBody::from_origin(rest), Replaced::default());
+                let rest = OriginBody::resumed(Resumed::new(collected.chunks, body, self.share));
+                return (WriteBody::Streaming(rest), Replaced::default());
             }
         }
         let (data, trailers) = (collected.to_bytes(), collected.trailers);
-        let answer = ResponseBody::whole(data.clone(), trailers.as_ref());
+        let answer = WriteBody::Whole(ResponseBody::whole(data.clone(), trailers.as_ref()));
         if data.len() != limit {
             state.record_refusal(Refusal::Truncated);
             return (answer, Replaced::default());

@@ -97,6 +97,23 @@ impl<B: Backend> PendingInvalidation<B> {
         }
     }
 
+    /// Returns a copy for targets that are known: without the fields, which a long body would keep.
+    pub(super) fn without_fields(&self) -> Self {
+        let (mut request, ()) = Request::new(()).into_parts();
+        request.method = self.request.method.clone();
+        request.uri = self.request.uri.clone();
+        Self {
+            state: self.state.clone(),
+            request,
+            client: self.client,
+            resource: self.resource,
+            authority: self.authority.clone(),
+            path: self.path.clone(),
+            at: self.at,
+            layers: self.layers.clone(),
+        }
+    }
+
     /// Takes over the options of the inner layers that have been passed by now.
     pub(crate) fn take_over_options(&mut self) {
         self.state = self.layers.options(self.state.clone()).0;

@@ -110,6 +110,14 @@ where
         outcome
     }
 
+    /// What a write has changed that was committed.
+    pub(super) fn committed_targets(&self) -> Option<WriteTargets> {
+        match &self.phase {
+            WritePhase::Answered(WriteOutcome::Committed, targets) => Some(targets.clone()),
+            _ => None,
+        }
+    }
+
     /// Notes that the inner service failed, and gave no response.
     pub(crate) fn note_failure(&mut self) {
         let targets = self.pending.targets(WriteOutcome::Unknown, None);

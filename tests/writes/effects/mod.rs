@@ -4,6 +4,7 @@ mod classified;
 mod dropped;
 mod forgotten_periods;
 mod host_in_target;
+mod late_work;
 mod names;
 mod outcomes;
 mod references;
