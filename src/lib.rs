@@ -35,8 +35,9 @@
 //!    [option](CacheLayer#stale-responses) or the request (`max-stale`, `stale-if-error`) allow
 //!    that.
 //! 4. **A write.** The inner service is called. Unless it rejects the write, as with a 4xx, the
-//!    target and the resources that the response names in `Location` and `Content-Location` are
-//!    then invalidated. Responses to earlier reads that are still arriving for them are not stored.
+//!    target and the resources that the response names in `Location` and `Content-Location`, and
+//!    a COPY or MOVE in `Destination`, are then invalidated, and once more where the response ends
+//!    later than its head. Responses to earlier reads that are still arriving for them are not stored.
 //!    [`WriteOutcome`] has the rules.
 //! 5. **Everything else** bypasses the cache: other safe methods, upgrades, GETs with content.
 //!

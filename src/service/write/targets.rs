@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, request, response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, request, response};
 
 use crate::backend::{Backend, Group, InvalidationTarget};
 use crate::config::AlsoInvalidate;
@@ -50,10 +50,14 @@ impl<B: Backend> Clone for PendingInvalidation<B> {
     }
 }
 
+/// The other resource that a COPY or MOVE changes (RFC 4918 §10.3).
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
 /// The source of a reference to a resource.
 #[derive(Clone, Copy)]
 pub(super) enum ReferenceSource {
-    /// The response: it may name resources of its own site only (RFC 9111 §4.4).
+    /// The response, or a request that it vouches for: they may name resources of their own site
+    /// only (RFC 9111 §4.4).
     Response,
     /// The `also_invalidate` hook: it may name any.
     Hook,
@@ -142,7 +146,8 @@ impl<B: Backend> PendingInvalidation<B> {
         let resources = match outcome {
             WriteOutcome::Rejected => Vec::new(),
             WriteOutcome::Unknown if !self.state.config.invalidate_on_unknown => Vec::new(),
-            WriteOutcome::Unknown | WriteOutcome::Committed => self.resources(response),
+            WriteOutcome::Unknown => self.resources(&[], response),
+            WriteOutcome::Committed => self.resources(&self.destinations(), response),
         };
         let targets = WriteTargets::new(resources);
         match response {
@@ -156,9 +161,23 @@ impl<B: Backend> PendingInvalidation<B> {
         InvalidatedGroups::from_response(&self.state, &self.authority, headers)
     }
 
-    /// The resource of the write by the keys of all layers, those that `Location` and
-    /// `Content-Location` name on the same authority, and those of the hook; each once.
-    fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
+    /// What the request names beside its target. Only the methods that change it count: to another
+    /// one, a response vouches for nothing that its client has named.
+    fn destinations(&self) -> Vec<&HeaderValue> {
+        match self.request.method.as_str() {
+            "COPY" | "MOVE" => self.request.headers.get_all(DESTINATION).iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The resource of the write by the keys of all layers, its destinations and those that
+    /// `Location` and `Content-Location` name, on the same authority, and those of the hook; each
+    /// once.
+    fn resources(
+        &self,
+        destinations: &[&HeaderValue],
+        response: Option<&response::Parts>,
+    ) -> Vec<Resource> {
         let mut resources = vec![self.resource];
         let written = self.layers.written().into_iter();
         resources.extend(written.filter(|written| *written != self.resource));
@@ -176,6 +195,9 @@ impl<B: Backend> PendingInvalidation<B> {
             }
             !named.is_empty()
         };
+        for reference in destinations {
+            add(reference.as_bytes(), ReferenceSource::Response);
+        }
         for name in [LOCATION, CONTENT_LOCATION] {
             let values = response.iter().flat_map(|head| head.headers.get_all(&name));
             for reference in values.map(HeaderValue::as_bytes) {

@@ -88,6 +88,40 @@ async fn references_to_other_hosts_name_nothing() {
     }
 }
 
+/// RFC 4918 §9.8, §9.9: COPY and MOVE change the resource that their `Destination` names (§10.3).
+#[tokio::test(start_paused = true)]
+async fn a_move_invalidates_its_destination() {
+    for (method, status, destination, is_gone) in [
+        ("MOVE", 201, "http://test.example/b", true),
+        ("MOVE", 204, "/b", true),
+        ("COPY", 201, "https://TEST.example/%62", true),
+        ("COPY", 207, "http://test.example/b?ignored", true),
+        // RFC 9111 §4.4: of the own site alone.
+        ("MOVE", 201, "http://other.example/b", false),
+        // P9: no answer vouches for what a request names, but one to a method that changes it.
+        ("POST", 201, "http://test.example/b", false),
+        ("MOVE", 412, "http://test.example/b", false),
+        ("MOVE", 500, "http://test.example/b", false),
+        ("MOVE", 201, "no reference: {", false),
+    ] {
+        let origin = origin(&Arc::default(), move |_| async move {
+            Ok(answer(status, &[], ""))
+        });
+        let service = in_memory().layer(origin);
+        for path in ["/b", "/other"] {
+            send(&service, get(path)).await;
+        }
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut write = request(method.clone(), "/a");
+        let value = HeaderValue::from_str(destination).expect("a value");
+        write.headers_mut().insert("destination", value);
+        send(&service, write).await;
+        let is_kept = is_stored(&service, get("/b")).await;
+        assert_eq!(is_kept, !is_gone, "{method} {status} {destination}");
+        assert!(is_stored(&service, get("/other")).await, "{destination}");
+    }
+}
+
 /// The target that a router has left in an extension, as axum's `OriginalUri`.
 #[derive(Clone)]
 struct Whole(&'static str);
