@@ -249,10 +249,10 @@ impl Forwarder {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
         exchange.in_flight = destination.server.in_flight;
-        let reader = self.options.reader_limits();
-        let idle = self.options.idle_timeout;
+        let (idle, reader) = (self.options.idle_timeout, self.options.reader_limits());
         let (head, body) = response.into_parts();
         let body = ProxyBody::begin(body, idle, reader, place, exchange).await;
+        let body = body.with_status(head.status);
         Ok(Response::from_parts(head, body))
     }
 

@@ -3,7 +3,7 @@
 //! Knows nothing of `Host`, which depends on the upstream, nor of bodies.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, VIA};
-use http::{HeaderMap, HeaderValue, Version, response};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
 
 use crate::semantics::fields::{self, hop_by_hop};
 
@@ -103,6 +103,10 @@ pub(super) fn is_chunked_alone(headers: &HeaderMap) -> bool {
 /// Prepares a response's fields for the client. `Upgrade` is kept if `upgrades` says so.
 pub(super) fn rewrite_response(response: &mut response::Parts, via: &Via, upgrades: bool) {
     let (version, headers) = (response.version, &mut response.headers);
+    if response.status == StatusCode::RESET_CONTENT {
+        // RFC 9110 §15.3.6: whatever length is announced, its body has no content.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
     let protocol = headers.get(UPGRADE).cloned();
     hop_by_hop::remove(headers);
     if let Some(protocol) = protocol.filter(|_| upgrades) {

@@ -77,10 +77,17 @@
 //! can follow it, and the cache invalidates its target (RFC 9111 §4.4). References to other
 //! hosts stay as they are, and so do those in `Link` and in documents.
 //!
+//! `Destination` of COPY and MOVE (WebDAV) is a URI in the clients' name space. The cache invalidates
+//! what it names; the upstream gets it as it is, as `Referer` and `Origin`. So an upstream of WebDAV
+//! needs the name space of its clients: [`HostPolicy::Preserve`], no path in its URL, and a scheme
+//! that it [is told](ReverseProxy::forwarding) or does not compare.
+//!
 //! Bodies are streamed in both directions with backpressure, trailers included. `Expect:
 //! 100-continue` is forwarded: the proxy requests the content from the client when the upstream
 //! requests it, or after one second without an answer. Other informational responses, such as 103
-//! (Early Hints), are dropped: hyper's server cannot send them. WebSockets are forwarded
+//! (Early Hints), are dropped: hyper's server cannot send them. None of them is taken for the
+//! response, or stored. A 205 (Reset Content) has no content (RFC 9110 §15.3.6): what an upstream
+//! sends with it is dropped. WebSockets are forwarded
 //! (HTTP/1.1). Other upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
 //!
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::error::BoxError;
@@ -124,6 +125,17 @@ impl ProxyBody {
             Ok(whole) => Kind::Whole(whole),
             Err(reader) => Kind::Upstream(Box::new(reader)),
         })
+    }
+}
+
+impl ProxyBody {
+    /// The body of a response with this status: a 205 has no content, whatever its framing says (RFC
+    /// 9110 §15.3.6).
+    pub(in crate::proxy) fn with_status(self, status: StatusCode) -> Self {
+        match status {
+            StatusCode::RESET_CONTENT => Self(Kind::Whole(None)),
+            _ => self,
+        }
     }
 }
 

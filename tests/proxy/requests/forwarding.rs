@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Frame;
 use http_body_util::Full;
-use tower_response_cache::proxy::{Forwarding, HostPolicy, Peer, ReverseProxy};
+use tower_response_cache::proxy::{Forwarding, HostPolicy, Peer, ProxyErrorKind, ReverseProxy};
 
 use crate::call::{Frames, call, get, to};
-use crate::origin::{Origin, ok};
+use crate::origin::{Origin, Step, ok};
 
 fn proxy(origin: &Origin) -> ReverseProxy {
     ReverseProxy::new(&origin.url()).expect("a URL")
@@ -406,6 +406,56 @@ async fn answers_without_content() {
         assert_eq!(answer.field("content-length"), length, "{said}");
         assert_eq!(answer.field("link"), "", "{said}");
         assert_eq!(answer.content.as_deref(), Ok(""), "{said}");
+    }
+}
+
+/// RFC 9110 §15.3.6: a 205 has no content, whatever its framing says.
+#[tokio::test]
+async fn a_205_has_no_content() {
+    for said in [
+        "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 205 Reset Content\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello",
+        "HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 205 Reset Content\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 205 Reset Content\r\nconnection: close\r\n\r\nhello",
+        // It is not waited for.
+        "HTTP/1.1 205 Reset Content\r\ncontent-length: 5\r\n\r\nhe",
+    ] {
+        let origin = Origin::saying(said).await;
+        let request = to(Method::POST, "/", &[("host", "test.example")]);
+        let answer = call(&proxy(&origin), request).await.expect("an answer");
+        assert_eq!(answer.status, 205, "{said}");
+        assert_eq!(answer.field("content-length"), "0", "{said}");
+        assert_eq!(answer.content.as_deref(), Ok(""), "{said}");
+    }
+}
+
+/// RFC 9110 §15.2: an interim response is none, so it is neither forwarded nor stored.
+#[tokio::test]
+async fn an_interim_response_is_no_response() {
+    for interim in [
+        "100 Continue",
+        "102 Processing",
+        "103 Early Hints",
+        "199 Any",
+    ] {
+        let fresh = "cache-control: max-age=60\r\nlink: </a.css>\r\n";
+        let origin = Origin::start(move |heard| {
+            let interim = format!("HTTP/1.1 {interim}\r\n{fresh}\r\n");
+            let last = match heard.head.contains("/alone") {
+                true => Step::Close,
+                false => Step::Say(ok("", "hello").into_bytes()),
+            };
+            vec![Step::Say(interim.into_bytes()), last]
+        })
+        .await;
+        let proxy = proxy(&origin);
+        let answer = call(&proxy, get("/")).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{interim}");
+        assert_eq!(answer.field("cache-control"), "", "{interim}");
+        assert_eq!(answer.content.as_deref(), Ok("hello"), "{interim}");
+        let failed = call(&proxy, get("/alone")).await.err().expect("no answer");
+        assert_eq!(failed.kind(), ProxyErrorKind::Terminated, "{interim}");
     }
 }
 
