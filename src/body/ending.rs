@@ -25,14 +25,14 @@ pub(crate) trait EndWork: Send + Sync {
 }
 
 /// The work and its progress.
-enum Work {
+enum EndProgress {
     None,
     Waiting(Box<dyn EndWork>),
     /// Behind a mutex, which is never locked, as a future need not be `Sync`, and a body is.
     Running(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>),
 }
 
-impl Work {
+impl EndProgress {
     /// Begins the work unless it has begun.
     fn begin(&mut self) {
         if matches!(self, Self::Waiting(_))
@@ -53,6 +53,9 @@ impl Work {
     }
 }
 
+/// The result of a poll for a frame.
+pub(super) type FramePoll<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
+
 /// A body of the inner service, with work at its end.
 pub(crate) struct EndingBody<B> {
     body: Pin<Box<OriginBody<B>>>,
@@ -64,7 +67,7 @@ pub(crate) struct EndingBody<B> {
     is_whole: bool,
     /// Whether the body is not to be polled again.
     has_ended: bool,
-    work: Work,
+    work: EndProgress,
     meter: Option<ByteMeter>,
 }
 
@@ -87,7 +90,7 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
             left: announced,
             is_whole: false,
             has_ended: false,
-            work: Work::None,
+            work: EndProgress::None,
             meter: None,
         };
         let mut cx = Context::from_waker(Waker::noop());
@@ -109,7 +112,7 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
 
     /// Lets the end wait for work.
     pub(crate) fn set_work(&mut self, work: Box<dyn EndWork>) {
-        self.work = Work::Waiting(work);
+        self.work = EndProgress::Waiting(work);
     }
 
     /// Takes the next frame of the body, or its end.
@@ -135,10 +138,7 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     }
 
     /// Polls the next frame, and counts it.
-    pub(crate) fn poll_counted(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
+    pub(crate) fn poll_counted(&mut self, cx: &mut Context<'_>) -> FramePoll<B::Error> {
         let frame = ready!(self.poll_next(cx));
         if let Some(meter) = &mut self.meter {
             meter.count(&frame);
@@ -147,16 +147,13 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     }
 
     /// Polls the next frame. That which makes the content whole waits for the work.
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> FramePoll<B::Error> {
         if self.held.is_empty()
             && !self.has_ended
             && let Err(error) = ready!(self.poll_body(cx))
         {
             // No reader gets the whole: none needs to wait.
-            self.work = Work::None;
+            self.work = EndProgress::None;
             return Poll::Ready(Some(Err(error)));
         }
         if self.is_whole {
@@ -169,17 +166,16 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
 
     /// Whether nothing is left. A body whose work has not begun is to be polled for its end.
     pub(crate) fn is_at_end(&self) -> bool {
-        let is_done = matches!(self.work, Work::None);
+        let is_done = matches!(self.work, EndProgress::None);
         is_done && self.held.is_empty() && (self.has_ended || self.body.is_end_stream())
     }
 
+    /// The hint of the body, and no more: one that has broken off or ended too early is not as long as
+    /// its head says, and a server must not take it for whole.
     pub(crate) fn hint(&self) -> SizeHint {
         let held = self.held.iter().flatten().filter_map(Frame::data_ref);
         let held: u64 = held.map(|data| data.len() as u64).sum();
-        let rest = match self.has_ended {
-            true => SizeHint::with_exact(0),
-            false => self.body.size_hint(),
-        };
+        let rest = self.body.size_hint();
         let mut whole = SizeHint::new();
         whole.set_lower(held.saturating_add(rest.lower()));
         if let Some(upper) = rest.upper().and_then(|upper| held.checked_add(upper)) {

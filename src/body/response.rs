@@ -16,7 +16,7 @@ use crate::semantics::reason::Refusal;
 
 use crate::body::byte_meter::ByteMeter;
 use crate::body::capture::Capture;
-use crate::body::ending::EndingBody;
+use crate::body::ending::{EndingBody, FramePoll};
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
 use crate::body::watched::WatchedBody;
@@ -285,9 +285,6 @@ where
         }
     }
 }
-
-/// The result of a poll for a frame.
-type FramePoll<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
 
 /// Polls a body that is shared with other readers.
 #[inline(never)]

@@ -213,6 +213,29 @@ async fn a_body_that_comes_with_the_head_costs_no_further_invalidation() {
     }
 }
 
+/// RFC 9112 §8: a server must not take a body for whole that is shorter than its head says.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_at_once_claims_no_length() {
+    for breaks_off in [true, false] {
+        let origin = origin(&Arc::default(), move |_| {
+            let (sender, body) = scripted();
+            sender.send(data("d")).expect("it is read");
+            if breaks_off {
+                sender.send(Err("broken".into())).expect("it is read");
+            }
+            let response = Response::builder().header("content-length", "4");
+            std::future::ready(Ok(response.body(body).expect("a response")))
+        });
+        let service = in_memory().layer(origin);
+        let response = service.oneshot(put("/a")).await.expect("an answer");
+        let mut body = response.into_body();
+        assert_eq!(body.size_hint().exact(), None);
+        assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+        let last = body.frame().await;
+        assert_eq!(last.is_some_and(|frame| frame.is_err()), breaks_off);
+    }
+}
+
 /// A write that was rejected changes nothing, whatever its body takes.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_rejected_write_invalidates_nothing() {
