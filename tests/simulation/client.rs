@@ -287,13 +287,17 @@ impl<B: Backend> Client<B> {
             is_acknowledged || self.plan.loses,
             "a backend that is well: {said}"
         );
-        if response.status().is_success() {
-            self.history.settled(write);
-        } else if resource == TEAM {
+        let is_success = response.status().is_success();
+        if !is_success && resource == TEAM {
             // The calls of a group's members go on beside such a write, and only their stores are
             // refused.
             return;
         }
         self.history.told(write, instance, is_acknowledged);
+        if is_success {
+            // The targets of a write are invalidated once more at the end of its response.
+            let _ = response.into_body().collect().await;
+            self.history.settled(write);
+        }
     }
 }
