@@ -454,7 +454,7 @@ async fn an_interim_response_is_no_response() {
         assert_eq!(answer.status, 200, "{interim}");
         assert_eq!(answer.field("cache-control"), "", "{interim}");
         assert_eq!(answer.content.as_deref(), Ok("hello"), "{interim}");
-        let failed = call(&proxy, get("/alone")).await.err().expect("no answer");
+        let failed = call(&proxy, get("/alone")).await.expect_err("no answer");
         assert_eq!(failed.kind(), ProxyErrorKind::Terminated, "{interim}");
     }
 }

@@ -17,6 +17,12 @@ use crate::support::both::on_both_backends;
 use crate::support::origin::{BodyStep, Origin, OriginBody, answer, data, scripted};
 use crate::support::{collect, get, in_memory, is_stored, put, request, send};
 
+/// The lines of a head.
+type Lines = &'static [(&'static str, &'static str)];
+
+/// What a body says, step by step.
+type Steps = &'static [fn() -> BodyStep];
+
 /// An origin whose writes answer with a head, and then with what the test says.
 struct Late {
     version: Arc<AtomicU64>,
@@ -25,7 +31,7 @@ struct Late {
 }
 
 impl Late {
-    fn new(lines: &'static [(&'static str, &'static str)]) -> Self {
+    fn new(lines: Lines) -> Self {
         let (version, bodies) = (Arc::<AtomicU64>::default(), Arc::<Mutex<Vec<_>>>::default());
         let all = bodies.clone();
         let origin = origin(&version, move |_| {
@@ -69,7 +75,7 @@ fn trailers() -> BodyStep {
 async fn a_read_after_the_end_of_a_write_gets_nothing_older() {
     on_both_backends(async |layer| {
         // The end is told by the end of the stream, by trailers, and by the announced length.
-        let cases: [(&'static [(&str, &str)], &[fn() -> BodyStep]); 3] = [
+        let cases: [(Lines, Steps); 3] = [
             (&[], &[|| data("do"), || data("ne")]),
             (&[], &[|| data("done"), trailers]),
             (&[("content-length", "4")], &[|| data("do"), || data("ne")]),
