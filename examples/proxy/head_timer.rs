@@ -97,3 +97,36 @@ impl Drop for HeadWait {
         self.0.is_late.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_its_deadline_is_looked_at_and_not_before() {
+        let (began, mut cx) = (
+            Instant::now(),
+            Context::from_waker(std::task::Waker::noop()),
+        );
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let timer = HeadTimer::new(began);
+        assert_eq!(timer.deadline(), None);
+        timer.look(at(1_000_000));
+        for deadline in [10, 20, 15] {
+            let mut wait = timer.sleep_until(at(deadline));
+            assert_eq!(timer.deadline(), Some(at(deadline)));
+            timer.look(at(deadline - 1));
+            assert!(wait.as_mut().poll(&mut cx).is_pending(), "{deadline}");
+            timer.look(at(deadline));
+            assert!(wait.as_mut().poll(&mut cx).is_ready(), "{deadline}");
+            drop(wait);
+            assert_eq!(timer.deadline(), None);
+        }
+        let mut wait = timer.sleep_until(at(10));
+        timer.look(at(10));
+        timer.reset(&mut wait, at(30));
+        assert_eq!(timer.deadline(), Some(at(30)));
+        timer.look(at(29));
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+    }
+}
