@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::activity::{Activity, Progress};
+use crate::head_timer::HeadTimer;
 use crate::when_woken::when_woken;
 
 /// How long a connection that is to end for others may take to send what HTTP/2 still has of its
@@ -29,6 +30,8 @@ pub struct Lifetime {
     pub activity: Activity,
     pub timeouts: ConnectionTimeouts,
     pub endings: Endings,
+    /// Looked at for the heads of HTTP/1.1.
+    pub head: HeadTimer,
 }
 
 /// What ends connections after their requests.
@@ -76,6 +79,14 @@ enum Event {
     Time,
 }
 
+/// What becomes of a connection.
+enum Next {
+    GoesOn,
+    /// It ends after its requests.
+    ShutsDown,
+    IsGivenUp,
+}
+
 /// Runs a connection to its end, `None` if it was given up. `shut_down` tells
 /// it to end after its requests.
 pub async fn run<C: Future>(
@@ -83,35 +94,11 @@ pub async fn run<C: Future>(
     shut_down: impl Fn(Pin<&mut C>),
     lifetime: Lifetime,
 ) -> Option<C::Output> {
-    let Lifetime {
-        began,
-        activity,
-        timeouts,
-        mut endings,
-    } = lifetime;
     let mut connection = pin!(connection);
-    // hyper has no timeout for the first bytes, by which it recognizes the protocol, nor for an
-    // HTTP/2 connection without requests.
-    let mut idle_at = Instant::from_std(began) + timeouts.client;
-    let mut stalled_at = Instant::now() + timeouts.idle;
-    let mut is_shut_down = false;
-    // Whether it ends as soon as it is seen without a request: its client may not say that it leaves.
-    let mut ends_when_idle = false;
+    let mut run = Run::new(lifetime);
     loop {
-        let look_at = match ends_when_idle {
-            true => idle_at.min(Instant::now() + END_TIMEOUT),
-            false => idle_at,
-        };
         let event = {
-            let event = pin!(async {
-                tokio::select! {
-                    biased;
-                    () = endings.wait(&activity), if !is_shut_down => Event::Ending,
-                    () = activity.ended_for_others() => Event::EndingForOthers,
-                    () = activity.until_cut_off() => Event::CutOff,
-                    () = sleep_until(look_at.min(stalled_at)) => Event::Time,
-                }
-            });
+            let event = pin!(run.event());
             tokio::select! {
                 // A request that has come is read before its connection ends.
                 biased;
@@ -119,50 +106,122 @@ pub async fn run<C: Future>(
                 event = when_woken(event) => event,
             }
         };
-        match event {
-            Event::CutOff => return None,
-            Event::Ending => {
-                is_shut_down = true;
-                shut_down(connection.as_mut());
-            }
+        let next = match event {
+            Event::CutOff => Next::IsGivenUp,
+            Event::Ending => run.shut_down(),
             Event::EndingForOthers => {
-                is_shut_down = true;
                 shut_down(connection.as_mut());
-                let time = match activity.has_request() {
-                    true => END_TIMEOUT,
-                    false => Duration::ZERO,
-                };
                 // A request that has come by now is answered.
-                if let Ok(output) = timeout(time, connection.as_mut()).await {
+                if let Ok(output) = timeout(run.time_to_end(), connection.as_mut()).await {
                     return Some(output);
                 }
-                if activity.is_idle() {
-                    return None;
-                }
-                ends_when_idle = true;
+                run.end_when_idle()
             }
-            Event::Time if ends_when_idle && activity.is_idle() => return None,
-            Event::Time => {
-                let now = Instant::now();
-                if now >= idle_at && !activity.has_request() {
-                    return None;
-                }
-                match activity.look() {
-                    Progress::Some => {
-                        idle_at = now + timeouts.client;
-                        stalled_at = now + timeouts.idle;
-                    }
-                    Progress::Idle if now >= idle_at && is_shut_down => return None,
-                    Progress::Idle if now >= idle_at => {
-                        is_shut_down = true;
-                        shut_down(connection.as_mut());
-                        idle_at = now + timeouts.client;
-                    }
-                    Progress::Stalled if now >= stalled_at => return None,
-                    Progress::Idle => stalled_at = now + timeouts.idle,
-                    Progress::Stalled => idle_at = now + timeouts.client,
-                }
-            }
+            Event::Time => run.look(Instant::now()),
+        };
+        match next {
+            Next::GoesOn => {}
+            Next::ShutsDown => shut_down(connection.as_mut()),
+            Next::IsGivenUp => return None,
         }
+    }
+}
+
+/// The times of a connection that runs.
+struct Run {
+    lifetime: Lifetime,
+    /// When it has had no request for too long. hyper has no timeout for the first bytes, by which
+    /// it recognizes the protocol, nor for an HTTP/2 connection without requests.
+    idle_at: Instant,
+    stalled_at: Instant,
+    is_shut_down: bool,
+    /// Whether it ends as soon as it is seen without a request: its client may not say that it leaves.
+    ends_when_idle: bool,
+}
+
+impl Run {
+    fn new(lifetime: Lifetime) -> Self {
+        Self {
+            idle_at: Instant::from_std(lifetime.began) + lifetime.timeouts.client,
+            stalled_at: Instant::now() + lifetime.timeouts.idle,
+            is_shut_down: false,
+            ends_when_idle: false,
+            lifetime,
+        }
+    }
+
+    /// Waits for what happens next.
+    async fn event(&mut self) -> Event {
+        let look_at = self.look_at();
+        let Lifetime {
+            activity, endings, ..
+        } = &mut self.lifetime;
+        tokio::select! {
+            biased;
+            () = endings.wait(activity), if !self.is_shut_down => Event::Ending,
+            () = activity.ended_for_others() => Event::EndingForOthers,
+            () = activity.until_cut_off() => Event::CutOff,
+            () = sleep_until(look_at) => Event::Time,
+        }
+    }
+
+    /// A head that is awaited later than now has its deadline later than this.
+    fn look_at(&self) -> Instant {
+        let head = self.lifetime.head.deadline().map(Instant::from_std);
+        let end = self.ends_when_idle.then(|| Instant::now() + END_TIMEOUT);
+        let others = [head, end].into_iter().flatten();
+        others.fold(self.idle_at.min(self.stalled_at), Instant::min)
+    }
+
+    fn shut_down(&mut self) -> Next {
+        self.is_shut_down = true;
+        Next::ShutsDown
+    }
+
+    /// The time for what is under way when the connection is to end for others.
+    fn time_to_end(&self) -> Duration {
+        match self.lifetime.activity.has_request() {
+            true => END_TIMEOUT,
+            false => Duration::ZERO,
+        }
+    }
+
+    /// It was shut down for others, and has had its time.
+    fn end_when_idle(&mut self) -> Next {
+        (self.is_shut_down, self.ends_when_idle) = (true, true);
+        match self.lifetime.activity.is_idle() {
+            true => Next::IsGivenUp,
+            false => Next::GoesOn,
+        }
+    }
+
+    /// Looks at the progress.
+    fn look(&mut self, now: Instant) -> Next {
+        let Lifetime {
+            activity, timeouts, ..
+        } = &self.lifetime;
+        self.lifetime.head.look(now.into_std());
+        let is_idle_for_long = now >= self.idle_at;
+        if self.ends_when_idle && activity.is_idle() {
+            return Next::IsGivenUp;
+        }
+        if is_idle_for_long && !activity.has_request() {
+            return Next::IsGivenUp;
+        }
+        match activity.look() {
+            Progress::Some => {
+                self.idle_at = now + timeouts.client;
+                self.stalled_at = now + timeouts.idle;
+            }
+            Progress::Idle if is_idle_for_long && self.is_shut_down => return Next::IsGivenUp,
+            Progress::Idle if is_idle_for_long => {
+                self.idle_at = now + timeouts.client;
+                return self.shut_down();
+            }
+            Progress::Stalled if now >= self.stalled_at => return Next::IsGivenUp,
+            Progress::Idle => self.stalled_at = now + timeouts.idle,
+            Progress::Stalled => self.idle_at = now + timeouts.client,
+        }
+        Next::GoesOn
     }
 }

@@ -28,6 +28,7 @@ mod config_file;
 mod connection;
 mod file_limit;
 mod head_limit;
+mod head_timer;
 #[path = "../common/listen.rs"]
 mod listen;
 #[path = "../common/log.rs"]

@@ -33,6 +33,7 @@ use crate::arrival;
 use crate::client_limits::{ClientLimits, ClientPermit, WaitingConnection};
 use crate::client_stream::ClientStream;
 use crate::connection::{self, ConnectionTimeouts, Endings, Lifetime};
+use crate::head_timer::HeadTimer;
 use crate::shutdown_signal::ShutdownSignal;
 use crate::stream_timeout::StreamExecutor;
 use crate::tls::{self, ClientTls, TlsStream};
@@ -172,7 +173,6 @@ impl Builders {
         let client_timeout = settings.timeouts.client;
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
             .header_read_timeout(client_timeout)
             .max_buf_size(MAX_REQUEST_HEAD);
         let mut any = auto::Builder::new(StreamExecutor::new(settings.timeouts.idle));
@@ -195,7 +195,7 @@ impl Builders {
 
     /// Serves a stream to its end; `None` if it was given up for lack of progress.
     async fn serve<S, B>(
-        self,
+        mut self,
         (stream, is_http1): (ServedStream, bool),
         respond: S,
         lifetime: Lifetime,
@@ -207,6 +207,7 @@ impl Builders {
     {
         let stream = TokioIo::new(stream);
         if is_http1 {
+            self.http1.timer(lifetime.head.clone());
             let connection = self.http1.serve_connection(stream, respond).with_upgrades();
             let shut_down = http1::UpgradeableConnection::graceful_shutdown;
             let ended = connection::run(connection, shut_down, lifetime).await;
@@ -329,8 +330,10 @@ where
             };
             respond.instrument(span)
         });
+        let began = Instant::now();
         let mut lifetime = Lifetime {
-            began: Instant::now(),
+            began,
+            head: HeadTimer::new(began),
             activity: activity.clone(),
             timeouts,
             endings,

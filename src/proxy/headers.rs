@@ -37,28 +37,29 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool, is_unknow
 ///
 /// Recipients differ in what they make of a list, or of two lines.
 pub(super) fn unify_length(headers: &mut HeaderMap) -> bool {
-    if !headers.contains_key(CONTENT_LENGTH) {
-        return true;
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => return true,
+        (Some(line), None) if is_shortest(line.as_bytes()) => return true,
+        _ => {}
     }
-    let mut members = fields::list(headers, &CONTENT_LENGTH).map(number);
-    let Some(Some(length)) = members.next() else {
-        return false;
-    };
-    let (mut is_alone, mut is_equal) = (true, true);
-    for other in members {
-        is_alone = false;
-        is_equal &= other == Some(length);
-    }
-    let is_canonical = is_alone && is_shortest(headers[CONTENT_LENGTH].as_bytes());
-    if is_equal && !is_canonical {
+    let length = length_of(headers);
+    if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    is_equal
+    length.is_some()
 }
 
-/// Whether a number has digits alone, and no more of them than it needs.
+/// The one number that all of `Content-Length` is.
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    let mut members = fields::list(headers, &CONTENT_LENGTH).map(number);
+    let length = members.next()??;
+    members.all(|other| other == Some(length)).then_some(length)
+}
+
+/// Whether it is a number in digits alone, and no more of them than it needs.
 fn is_shortest(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"))
+    (text.len() == 1 || !text.starts_with(b"0")) && number(text).is_some()
 }
 
 /// The number that is written in digits alone: no sign.
@@ -69,25 +70,34 @@ fn number(text: &[u8]) -> Option<u64> {
 
 /// Checks the framing and the size of a response's head.
 pub(super) fn check_response(headers: &mut HeaderMap, max_head: usize) -> Result<(), ProxyError> {
-    if !unify_length(headers) {
-        let cause = "the response's Content-Length is no number";
-        return Err(ProxyErrorKind::Protocol.caused_by(cause));
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        if headers.contains_key(CONTENT_LENGTH) {
-            // RFC 9112 §6.3: a sign of response splitting.
-            let cause = "the response has both Transfer-Encoding and Content-Length";
-            return Err(ProxyErrorKind::Protocol.caused_by(cause));
-        }
-        if !is_chunked_alone(headers) {
-            // RFC 9112 §7: the content would be passed on as if it had no other coding.
-            let cause = "the response has a transfer coding other than chunked";
-            return Err(ProxyErrorKind::Protocol.caused_by(cause));
-        }
+    if fields::has_any(headers, &[CONTENT_LENGTH, TRANSFER_ENCODING]) {
+        check_framing(headers)?;
     }
     let head_size = head_size(headers);
     if head_size > max_head {
         let cause = format!("the response head has {head_size} bytes; max_head is {max_head}");
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
+    Ok(())
+}
+
+/// Checks how the end of a response's content is told.
+fn check_framing(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    if !unify_length(headers) {
+        let cause = "the response's Content-Length is no number";
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
+    if !fields::has_any(headers, &[TRANSFER_ENCODING]) {
+        return Ok(());
+    }
+    if headers.contains_key(CONTENT_LENGTH) {
+        // RFC 9112 §6.3: a sign of response splitting.
+        let cause = "the response has both Transfer-Encoding and Content-Length";
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
+    if !is_chunked_alone(headers) {
+        // RFC 9112 §7: the content would be passed on as if it had no other coding.
+        let cause = "the response has a transfer coding other than chunked";
         return Err(ProxyErrorKind::Protocol.caused_by(cause));
     }
     Ok(())

@@ -70,7 +70,9 @@ fn remove_connection_fields(headers: &mut HeaderMap, keeps_upgrade: bool) {
 fn set_canonical_authority(request: &mut request::Parts) -> Result<(), InvalidAuthority> {
     let hosts = HostLines::from_headers(&request.headers);
     let requested = authority_of(request, hosts)?;
-    let authority = match requested.is_empty() {
+    // Without a scheme it is in that form already.
+    let is_final = requested.is_empty() || request.uri.scheme().is_none();
+    let authority = match is_final {
         true => requested,
         false => normalize_authority(&requested, None).ok_or(InvalidAuthority)?,
     };

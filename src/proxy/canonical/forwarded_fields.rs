@@ -94,7 +94,7 @@ pub enum Forwarding {
 /// single value is kept.
 pub(super) fn add_forwarded(headers: &mut HeaderMap, forwarding: Forwarding, peer: Option<Peer>) {
     let (standard, legacy) = match forwarding {
-        Forwarding::None => (false, false),
+        Forwarding::None => return,
         Forwarding::Forwarded => (true, false),
         Forwarding::XForwarded => (false, true),
         Forwarding::Both => (true, true),

@@ -104,10 +104,11 @@ impl RequestRules {
         let peer = head.extensions.get::<Peer>().copied();
         let headers = &mut head.headers;
         // A cache recognizes content by these fields, which HTTP/2 does not require.
-        match has_content && !headers.contains_key(CONTENT_LENGTH) {
-            true => headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
-            false => headers.remove(TRANSFER_ENCODING),
-        };
+        if has_content && !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        } else if fields::has_any(headers, &[TRANSFER_ENCODING]) {
+            headers.remove(TRANSFER_ENCODING);
+        }
         if head.version <= Version::HTTP_10 {
             // RFC 9110 §10.1.1: an expectation in an HTTP/1.0 request must be ignored.
             headers.remove(EXPECT);

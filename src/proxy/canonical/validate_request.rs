@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, reques
 use crate::clock::throttle::Throttle;
 use crate::clock::{Clock, SystemClock};
 use crate::proxy::headers::{is_chunked_alone, unify_length};
+use crate::semantics::fields;
 use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 
 /// Admits one warning of a loop per second.
@@ -151,19 +152,10 @@ pub(super) fn validate(
     if headers.len() > max_fields && has_too_many_fields(headers, max_fields) {
         return Err(RejectedRequest::Fields);
     }
-    // RFC 9112 §6.3: a sign of request smuggling, which works where two recipients differ in the
-    // field they read.
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(RejectedRequest::Framing);
-    }
-    if !unify_length(&mut request.headers) {
-        return Err(RejectedRequest::Framing);
+    if fields::has_any(headers, &[CONTENT_LENGTH, TRANSFER_ENCODING]) {
+        check_framing(&mut request.headers)?;
     }
     let headers = &request.headers;
-    // RFC 9112 §6.1: the content would be forwarded without its other codings.
-    if headers.contains_key(TRANSFER_ENCODING) && !is_chunked_alone(headers) {
-        return Err(RejectedRequest::TransferCoding);
-    }
     // Each name costs a search among the fields.
     if is_longer_than(MAX_REQUEST_FIELD, headers, &CONNECTION) {
         return Err(RejectedRequest::Connection);
@@ -186,6 +178,24 @@ pub(super) fn validate(
         decrement_max_forwards(&mut request.headers)?;
     }
     Ok(())
+}
+
+/// Checks how the end of the content is told.
+fn check_framing(headers: &mut HeaderMap) -> Result<(), RejectedRequest> {
+    let has_coding = headers.contains_key(TRANSFER_ENCODING);
+    // RFC 9112 §6.3: a sign of request smuggling, which works where two recipients differ in the
+    // field they read.
+    if has_coding && headers.contains_key(CONTENT_LENGTH) {
+        return Err(RejectedRequest::Framing);
+    }
+    // RFC 9112 §6.1: the content would be forwarded without its other codings.
+    if has_coding && !is_chunked_alone(headers) {
+        return Err(RejectedRequest::TransferCoding);
+    }
+    match unify_length(headers) {
+        true => Ok(()),
+        false => Err(RejectedRequest::Framing),
+    }
 }
 
 /// Whether there are more fields than allowed, or more cookies than browsers send: these are fields

@@ -197,3 +197,38 @@ async fn a_late_first_byte_gains_no_time() {
     };
     tokio::join!(late("G"), late("P"));
 }
+
+/// So does that for a later one, and it runs from the end of the last response: whether nothing
+/// comes, or a head that never ends.
+#[tokio::test]
+async fn a_later_head_has_its_time() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let proxy = proxy(&origin, &["--client-timeout", "2s"]).await;
+    let run = async |requests: usize, drips: bool| {
+        let mut raw = Raw::connect(proxy.port()).await;
+        for _ in 0..requests {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            raw.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            raw.hear_until("hello").await;
+        }
+        let begin = Instant::now();
+        if drips {
+            while raw.try_say("GET").await && begin.elapsed() < PATIENCE {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        } else {
+            raw.hear_all().await;
+        }
+        let took = begin.elapsed();
+        let case = (requests, drips, took);
+        assert!(took >= Duration::from_millis(1900), "{case:?}");
+        assert!(took < Duration::from_millis(3500), "{case:?}");
+    };
+    tokio::join!(
+        run(1, false),
+        run(1, true),
+        run(2, false),
+        run(4, false),
+        run(4, true)
+    );
+}
