@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use super::avoided::AvoidedFlights;
+use super::hold_ups::many_keys::ManyKeys;
 use super::hold_ups::patience::is_long;
 use super::hold_ups::{HoldUps, SlowCall};
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
@@ -26,7 +28,7 @@ const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
-pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 6];
+pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 8];
 
 /// A number that no other flight of this process has, nor a request that waits for a place.
 pub(super) fn next_id() -> u64 {
@@ -47,8 +49,9 @@ pub(super) struct FlightStripe<F, H> {
 
 impl<F, H> Default for FlightStripes<F, H> {
     fn default() -> Self {
+        let many_keys = Arc::default();
         let stripe = || FlightStripe {
-            maps: Mutex::default(),
+            maps: Mutex::new(FlightMaps::new(Arc::clone(&many_keys))),
             completed_fills: AtomicU64::new(0),
         };
         Self((0..STRIPES).map(|_| stripe()).collect())
@@ -134,6 +137,8 @@ impl<F, H> FlightStripe<F, H> {
 /// What one lock protects: for each key at most one current and one next flight.
 pub(super) struct FlightMaps<F, H> {
     current: ByKey<F, H>,
+    /// Flights that go on while the current one is of a client that avoids them.
+    avoided: AvoidedFlights<F, H>,
     /// Flights without a fence whose call begins when the current one has an outcome, and the
     /// latest for requests that the current one has begun too early for.
     next: ByKey<F, H>,
@@ -149,15 +154,17 @@ pub(super) struct FlightMaps<F, H> {
     pub(super) rivals: Rivals,
 }
 
-impl<F, H> Default for FlightMaps<F, H> {
-    fn default() -> Self {
+impl<F, H> FlightMaps<F, H> {
+    /// Without flights. `many_keys` is that of all stripes.
+    fn new(many_keys: Arc<ManyKeys>) -> Self {
         Self {
             current: ByKey::default(),
+            avoided: AvoidedFlights::default(),
             next: ByKey::default(),
             of_variants: ByKey::default(),
             paced: PacedKeys::default(),
             refreshes: RefreshesUnderWay::default(),
-            hold_ups: HoldUps::default(),
+            hold_ups: HoldUps::new(many_keys),
             rivals: Rivals::default(),
         }
     }
@@ -179,6 +186,10 @@ impl<F, H> FlightMaps<F, H> {
         shared
             .and_then(|flight| flight.joinable(rules, &decide))
             .or_else(|| find_joinable(&self.current, &self.next, key, rules, &decide))
+            .or_else(|| {
+                let mut avoided = self.avoided.of_key(&key);
+                avoided.find_map(|flight| flight.joinable(rules, &decide))
+            })
             .or_else(|| self.of_variants.get(&key)?.joinable(rules, &decide))
     }
 
@@ -202,25 +213,36 @@ impl<F, H> FlightMaps<F, H> {
         new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
         self.note_overdue(&key, rules);
-        let flight = {
+        let (flight, avoids_current) = {
             let avoids = self.avoids(&key, rules);
             let current = self.current.get(&key).map(|current| &**current);
-            let is_awaited = |current: &&Flight<F, H>| !current.client.is_some_and(&avoids);
-            Arc::new(new(current.filter(is_awaited)))
+            let is_avoided = |current: &&Flight<F, H>| current.client.is_some_and(&avoids);
+            let avoided = current.filter(is_avoided);
+            let flight = Arc::new(new(current.filter(|_| avoided.is_none())));
+            (
+                flight,
+                avoided.is_some_and(|avoided| avoided.is_alive(rules)),
+            )
         };
         self.note_makes_way(&key, &flight);
         self.note_rivals(key, &flight);
-        let place = match flight.predecessor.is_some() || flight.is_beside {
-            true => &mut self.next,
-            false => &mut self.current,
+        let replaced = match flight.predecessor.is_some() || flight.is_beside {
+            true => self.next.insert(key, flight.clone()),
+            false => {
+                let replaced = self.current.insert(key, flight.clone());
+                match (replaced, avoids_current) {
+                    (Some(avoided), true) => self.avoided.add(key, avoided),
+                    (replaced, _) => replaced,
+                }
+            }
         };
-        let replaced = place.insert(key, flight.clone());
         let primary_key = key.primary();
         let is_of_variant = key != primary_key && !flight.is_beside;
         let replaced_variant = is_of_variant
             .then(|| self.of_variants.insert(primary_key, flight.clone()))
             .flatten();
-        let removed = [replaced, replaced_variant, None, None, None, None];
+        let mut removed = Removed::default();
+        (removed[0], removed[1]) = (replaced, replaced_variant);
         (flight, removed)
     }
 
@@ -265,7 +287,7 @@ impl<F, H> FlightMaps<F, H> {
         }
         let next = remove_from(&mut self.next, &key, flight);
         let replaced = next.and_then(|next| self.current.insert(key, next));
-        [replaced, None, None, None, None, None]
+        only(replaced)
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
@@ -276,7 +298,7 @@ impl<F, H> FlightMaps<F, H> {
         } else {
             self.current.insert(key, flight.clone())
         };
-        [replaced, None, None, None, None, None]
+        only(replaced)
     }
 
     /// Removes a flight wherever it is still listed; other flights stay.
@@ -288,13 +310,29 @@ impl<F, H> FlightMaps<F, H> {
             self.rivals.end(&key.primary(), flight.id);
         }
         [
-            remove_from(&mut self.current, &key, flight),
-            variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
+            self.remove_current(&key, flight),
+            variant_key.and_then(|key| self.remove_current(key, flight)),
+            self.avoided.remove(&key, flight),
+            variant_key.and_then(|key| self.avoided.remove(key, flight)),
             remove_from(&mut self.next, &key, flight),
             remove_from(&mut self.of_variants, &key.primary(), flight),
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]
+    }
+
+    /// Removes the current flight of a key, if it is this one. An earlier one that still goes on has
+    /// the place again.
+    fn remove_current(
+        &mut self,
+        key: &CacheKey,
+        flight: &Arc<Flight<F, H>>,
+    ) -> Option<Arc<Flight<F, H>>> {
+        let removed = remove_from(&mut self.current, key, flight)?;
+        if let Some(earlier) = self.avoided.take_latest(key) {
+            self.current.insert(*key, earlier);
+        }
+        Some(removed)
     }
 
     /// Notes the flights of a page that are open when another one is opened, of whatever variant:
@@ -360,8 +398,14 @@ impl<F, H> FlightMaps<F, H> {
     }
 
     fn len(&self) -> usize {
-        self.current.len() + self.next.len()
+        self.current.len() + self.avoided.len() + self.next.len()
     }
+}
+
+fn only<F, H>(removed: Option<Arc<Flight<F, H>>>) -> Removed<F, H> {
+    let mut all = Removed::default();
+    all[0] = removed;
+    all
 }
 
 /// Removes the entry of a key if it is this very flight.

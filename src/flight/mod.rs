@@ -56,6 +56,7 @@
 //! stored. Start reading at [`Flights::enter`], then [`Leader`].
 
 mod announcement;
+mod avoided;
 mod budget;
 mod expiring_set;
 mod flight_maps;

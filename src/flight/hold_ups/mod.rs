@@ -10,16 +10,19 @@
 //!
 //! Data under the lock of the table. Start at [`HoldUps::note`].
 
+pub(super) mod many_keys;
 pub(super) mod others_wait;
 pub(super) mod patience;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, replaced};
+use many_keys::ManyKeys;
 use others_wait::Waited;
-use patience::patience_for;
+use patience::{is_long, patience_for};
 
 /// The time for which a client is noted.
 const TTL: Duration = Duration::from_secs(10 * 60);
@@ -30,7 +33,10 @@ const MAX: usize = 64;
 
 /// The clients that have held up others, for each key. The first note was made before the others.
 #[derive(Default)]
-pub(super) struct HoldUps(Vec<Note>);
+pub(super) struct HoldUps {
+    notes: Vec<Note>,
+    many_keys: Arc<ManyKeys>,
+}
 
 /// For how long a client has held up others: sums tell who goes on from who lets them wait once or
 /// twice, and the longest times tell many ordinary waits from one for a call that hangs.
@@ -164,11 +170,22 @@ impl Note {
 }
 
 impl HoldUps {
+    /// Without notes. `many_keys` is that of all stripes.
+    pub(super) fn new(many_keys: Arc<ManyKeys>) -> Self {
+        Self {
+            notes: Vec::new(),
+            many_keys,
+        }
+    }
+
     /// Notes that others have waited for a flight of a client in vain.
     pub(super) fn note_in_vain(&mut self, key: &CacheKey, waited: Waited) {
         let note = self.latest(key, waited.client, waited.until);
         note.in_vain = note.in_vain.saturating_add(waited.time);
         note.longest_in_vain = note.longest_in_vain.max(waited.in_all);
+        if is_long(waited.in_all) {
+            self.many_keys.note_in_vain(key, waited);
+        }
     }
 
     /// Notes that others have waited for an answer that came: for long, or to no use, as it is not for
@@ -181,6 +198,7 @@ impl HoldUps {
         } = call;
         let note = self.latest(key, client, until);
         note.in_vain = note.in_vain.saturating_sub(noted);
+        note.longest_in_vain = note.longest_in_vain.min(note.in_vain);
         note.slow = note.slow.saturating_add(took);
         note.slow_calls += 1;
         note.slowest = note.slowest.max(took);
@@ -191,7 +209,7 @@ impl HoldUps {
     /// noted.
     pub(super) fn note_usual(&mut self, key: &CacheKey, client: ClientId, took: Duration) {
         let key = key.primary();
-        let mut notes = self.0.iter_mut();
+        let mut notes = self.notes.iter_mut();
         if let Some(note) = notes.find(|note| note.key == key && note.client == client) {
             note.add_usual(took);
         }
@@ -200,40 +218,41 @@ impl HoldUps {
     /// The note on a client, which is the latest one now.
     fn latest(&mut self, key: &CacheKey, client: ClientId, now: Duration) -> &mut Note {
         let key = key.primary();
-        self.0.retain(|note| note.is_current(now));
+        self.notes.retain(|note| note.is_current(now));
         let is_same = |note: &Note| note.key == key && note.client == client;
         let mut note = Note::new(key, client, now);
-        if let Some(at) = self.0.iter().position(is_same) {
-            let earlier = self.0.remove(at);
+        if let Some(at) = self.notes.iter().position(is_same) {
+            let earlier = self.notes.remove(at);
             let noted = earlier.noted.max(now);
             // The sums are those of about ten minutes, too.
             if noted.saturating_sub(earlier.began) < TTL {
                 note = Note { noted, ..earlier };
             }
         }
-        let clients = self.0.iter().map(|note| Some(note.client));
+        let clients = self.notes.iter().map(|note| Some(note.client));
         if let Some(replaced) = replaced(Some(client), clients, MAX) {
             let may_be = |note: &Note| replaced.may_be_of(Some(note.client));
-            let first = self.0.iter().position(may_be);
-            let removed = self.0.remove(first.unwrap_or(0));
+            let first = self.notes.iter().position(may_be);
+            let removed = self.notes.remove(first.unwrap_or(0));
             let is_of_same = |note: &&mut Note| note.client == removed.client;
-            let rest = self.0.iter_mut().chain([&mut note]);
+            let rest = self.notes.iter_mut().chain([&mut note]);
             if let Some(rest) = rest.rev().find(is_of_same) {
                 rest.replace(&removed);
             }
         }
-        self.0.push(note);
-        let last = self.0.len() - 1;
-        &mut self.0[last]
+        self.notes.push(note);
+        let last = self.notes.len() - 1;
+        &mut self.notes[last]
     }
 
     /// For how long a client has held up others; `None` if it has not.
     fn by_client(&self, key: &CacheKey, client: ClientId, now: Duration) -> Option<HoldUp> {
         let key = key.primary();
-        let notes = self.0.iter().filter(|note| note.client == client);
+        let notes = self.notes.iter().filter(|note| note.client == client);
         let notes = notes.filter(|note| note.is_for_all || note.key == key);
         let current = notes.filter(|note| note.is_current(now));
-        current.map(Note::hold_up).reduce(HoldUp::max)
+        let at_all = self.many_keys.hold_up(client, now);
+        current.map(Note::hold_up).chain(at_all).reduce(HoldUp::max)
     }
 
     /// Whether a request of `own` client waits for no calls of another one, because that has held up
@@ -244,7 +263,7 @@ impl HoldUps {
         (own, other): (Option<ClientId>, ClientId),
         now: Moment,
     ) -> bool {
-        if self.0.is_empty() {
+        if self.notes.is_empty() && self.many_keys.is_empty() {
             return false;
         }
         let by_client = |client| self.by_client(key, client, now.monotonic());
@@ -434,7 +453,6 @@ mod tests {
         let expected = HoldUp {
             usual: Some(Duration::from_secs(12)),
             slowest: Duration::from_secs(12),
-            longest_in_vain: Duration::from_secs(10),
             ..HoldUp::default()
         };
         let held_up = notes.by_client(&key, client(1), Duration::ZERO);
@@ -464,10 +482,10 @@ mod tests {
         let other = Note {
             began: Duration::from_secs(800),
             noted: Duration::from_secs(2000),
-            ..notes.0[0]
+            ..notes.notes[0]
         };
-        notes.0[0].replace(&other);
-        assert!(notes.0[0].is_current(Duration::from_secs(2500)));
+        notes.notes[0].replace(&other);
+        assert!(notes.notes[0].is_current(Duration::from_secs(2500)));
     }
 
     #[test]
@@ -477,7 +495,7 @@ mod tests {
         for number in 0..100 {
             notes.note_in_vain(&key(number), waited(1, 1000, 0));
         }
-        assert!(notes.0.len() < MAX);
+        assert!(notes.notes.len() < MAX);
         let is_noted = |path: &str, number| {
             let key = CacheKey::for_path(path);
             let held_up = notes.by_client(&key, client(number), Duration::from_secs(1));
@@ -488,7 +506,7 @@ mod tests {
         for number in 0..1000 {
             notes.note_in_vain(&key(number), waited(number + 10, 1000, 0));
         }
-        assert_eq!(notes.0.len(), MAX);
+        assert_eq!(notes.notes.len(), MAX);
         let held_up = notes.by_client(&key(1001), client(1009), Duration::from_secs(1));
         assert_eq!(held_up, None, "it has one");
         // One that displaces its own is not forgotten, nor excused by a short one.

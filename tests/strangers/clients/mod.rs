@@ -1,5 +1,6 @@
 //! With `client_by`, one client takes from others at most half of what they share.
 
+mod eighth;
 mod given_up;
 mod hold_ups;
 mod misses;
