@@ -45,7 +45,8 @@
 //! dropped before it has an outcome leaves the flight vacant, and a follower takes over.
 //!
 //! A client whose flight has [held up](hold_ups) others leads none that requests of other clients wait
-//! for, but those of clients like it; and of each limited number of places a client has its
+//! for, but those of clients like it. A flight that is [avoided](avoided) so keeps its place behind the
+//! one that is opened instead. And of each limited number of places a client has its
 //! [share](shares).
 //!
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the

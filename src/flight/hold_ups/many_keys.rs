@@ -118,3 +118,73 @@ impl NotedClient {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::flight::hold_ups::HoldUps;
+    use crate::semantics::moment::Moment;
+
+    fn client(number: u64) -> ClientId {
+        ClientId::from_digest(number << 32)
+    }
+
+    fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
+        let time = Duration::from_millis(milliseconds);
+        Waited {
+            client: client(number),
+            time,
+            in_all: time,
+            until: Duration::from_secs(until),
+        }
+    }
+
+    /// Whether a client without notes waits for no calls of the first one, at a key without notes.
+    fn is_avoided(many_keys: &Arc<ManyKeys>, seconds: u64) -> bool {
+        let now = Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH);
+        let other = HoldUps::new(many_keys.clone());
+        let key = CacheKey::for_path("/other");
+        other.avoids(&key, (Some(client(9)), client(1)), now)
+    }
+
+    /// In whatever stripes they are.
+    #[test]
+    fn three_keys_speak_for_all() {
+        for (waits, expected) in [
+            (&[("/1", 2000), ("/2", 2000), ("/3", 2000)][..], true),
+            (&[("/1", 2000), ("/2", 2000)], false),
+            (&[("/1", 2000), ("/2", 2000), ("/2", 2000)], false),
+            (&[("/1", 2000), ("/2", 2000), ("/3", 1000)], false),
+            (&[("/1", 1001), ("/2", 1001), ("/3", 1001)], true),
+        ] {
+            let many_keys = Arc::default();
+            for (path, milliseconds) in waits {
+                let mut stripe = HoldUps::new(Arc::clone(&many_keys));
+                let key = CacheKey::for_path(path);
+                stripe.note_in_vain(&key, waited(1, *milliseconds, 0));
+            }
+            assert_eq!(is_avoided(&many_keys, 1), expected, "{waits:?}");
+            assert_eq!(is_avoided(&many_keys, 599), expected, "{waits:?}");
+            assert!(!is_avoided(&many_keys, 600), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn the_latest_keys_count_and_the_latest_clients() {
+        let many_keys = Arc::<ManyKeys>::default();
+        let key = |number: u64| CacheKey::for_path(&format!("/{number}"));
+        for number in 0..100 {
+            many_keys.note_in_vain(&key(number), waited(1, 2000, number * 100));
+        }
+        // Three within ten minutes of the last one.
+        assert!(is_avoided(&many_keys, 10_299) && !is_avoided(&many_keys, 10_400));
+        for number in 2..200 {
+            many_keys.note_in_vain(&key(0), waited(number, 2000, 9900));
+        }
+        assert_eq!(many_keys.lock().len(), MAX);
+        assert!(!is_avoided(&many_keys, 9900));
+    }
+}

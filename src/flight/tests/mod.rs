@@ -1,6 +1,7 @@
 //! Tests of the table: leaders, followers, waiting calls, and entries left behind. Those of paced
 //! calls are in `places`.
 
+mod avoided;
 mod clients;
 mod others_wait;
 mod places;

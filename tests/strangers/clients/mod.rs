@@ -1,8 +1,10 @@
 //! With `client_by`, one client takes from others at most half of what they share.
 
-mod eighth;
+mod calls;
+mod counted_page;
 mod given_up;
 mod hold_ups;
+mod many_pages;
 mod misses;
 mod noted_clients;
 mod refreshes;
