@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The lines that wait to be written. More are dropped: a reader of the log that stops does not
 /// stop the program.
 const MAX_WAITING: usize = 4096;
+/// The bytes of these lines: a client chooses the length of some of them.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest time that a program waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -84,7 +86,23 @@ pub fn dropped_lines() -> u64 {
 #[derive(Default)]
 struct Counts {
     waiting: AtomicU64,
+    waiting_bytes: AtomicUsize,
     dropped: AtomicU64,
+}
+
+impl Counts {
+    /// A line of so many bytes is to wait. Returns whether there is room for it.
+    fn come(&self, bytes: usize) -> bool {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        before + bytes <= MAX_WAITING_BYTES
+    }
+
+    /// A line waits no more.
+    fn left(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Waits for the last lines when it is dropped.
@@ -127,7 +145,7 @@ fn write_lines(lines: &Receiver<Vec<u8>>, counts: &Counts) {
             Some(around) => around(&mut write),
             None => write(),
         }
-        counts.waiting.fetch_sub(1, Ordering::Release);
+        counts.left(line.len());
         match counts.dropped.swap(0, Ordering::Relaxed) {
             0 => {}
             count => {
@@ -161,9 +179,9 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         let text = std::mem::take(&mut self.text);
         let counts = &self.writer.counts;
-        counts.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.writer.lines.try_send(text).is_err() {
-            counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        let bytes = text.len();
+        if !counts.come(bytes) || self.writer.lines.try_send(text).is_err() {
+            counts.left(bytes);
             counts.dropped.fetch_add(1, Ordering::Relaxed);
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }

@@ -50,13 +50,17 @@ impl HeadTimer {
     fn set(&self, deadline: Instant) {
         let since = deadline.saturating_duration_since(self.0.began).as_nanos();
         let since = u64::try_from(since).unwrap_or(NONE);
+        self.0.is_late.store(false, Ordering::Relaxed);
         self.0.deadline.store(since, Ordering::Relaxed);
     }
 
-    /// Lets the wait for a head end, if its time has come.
+    /// Lets the wait for a head end, if its time has come. That is told once: hyper may keep a wait
+    /// that it does not ask any more, after an error.
     pub fn look(&self, now: Instant) {
-        let is_late = self.deadline().is_some_and(|deadline| deadline <= now);
-        self.0.is_late.store(is_late, Ordering::Relaxed);
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.0.deadline.store(NONE, Ordering::Relaxed);
+            self.0.is_late.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -118,6 +122,8 @@ mod tests {
             timer.look(at(deadline - 1));
             assert!(wait.as_mut().poll(&mut cx).is_pending(), "{deadline}");
             timer.look(at(deadline));
+            assert_eq!(timer.deadline(), None, "there is nothing more to look at");
+            timer.look(at(deadline + 1));
             assert!(wait.as_mut().poll(&mut cx).is_ready(), "{deadline}");
             drop(wait);
             assert_eq!(timer.deadline(), None);

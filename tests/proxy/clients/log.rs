@@ -53,6 +53,28 @@ async fn a_log_that_is_not_read_stops_no_request() {
     assert_eq!(proxy.exit().await.code(), Some(0));
 }
 
+/// A client chooses how long some of its lines are.
+#[tokio::test]
+async fn long_lines_wait_in_few_bytes() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let url = origin.url();
+    let flags = ["--upstream", &url, "--access-log", "--admin", "127.0.0.1:0"];
+    let mut command = example("proxy", &flags);
+    let command = command.env_remove("RUST_LOG").stderr(Stdio::piped());
+    let mut proxy = Example::run(command).await;
+    let _unread = proxy.stderr();
+    let mut raw = Raw::connect(proxy.port()).await;
+    let long = "q".repeat(50_000);
+    // Some 15 MiB, in fewer lines than may wait.
+    for _ in 0..300 {
+        raw.say(format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"))
+            .await;
+        raw.hear_until("hello").await;
+    }
+    let dropped = reached(&proxy, "log_lines").await;
+    assert!((100..200).contains(&dropped), "{dropped}");
+}
+
 /// A log that is read is whole, to its last line.
 #[tokio::test]
 async fn a_log_that_is_read_is_whole() {
