@@ -12,6 +12,10 @@ mod expect;
 mod failures;
 mod folder;
 mod framings;
+/// Its own tests.
+#[allow(dead_code, reason = "the example uses the rest of it")]
+#[path = "../../examples/proxy/head_timer.rs"]
+mod head_timer;
 mod http2;
 mod http2_frames;
 #[allow(dead_code, reason = "other programs use the rest of it")]

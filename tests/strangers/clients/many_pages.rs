@@ -139,10 +139,10 @@ async fn many_threads_leave_nothing() {
                 if !what.is_empty() {
                     request = with(request, "x-odd", what);
                 }
-                if random % 11 == 0 {
+                if random.is_multiple_of(11) {
                     request = with(request, "cache-control", "no-cache");
                 }
-                if random % 29 == 0 {
+                if random.is_multiple_of(29) {
                     *request.method_mut() = Method::POST;
                 }
                 let patience = MS * (20 + random as u32 % 200);
