@@ -1,10 +1,9 @@
-//! The map from cache keys to open flights, in stripes with a lock each.
+//! The maps from cache keys to open flights, which one lock protects.
 //!
-//! All keys of one resource share a stripe, so a flight can be listed under two of them at once.
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
-use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use super::hold_ups::many_keys::ManyKeys;
 use super::hold_ups::patience::is_long;
 use super::hold_ups::{HoldUps, SlowCall};
 use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
-use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
 use super::rivals::Rivals;
@@ -21,10 +19,6 @@ use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::ClientId;
-use crate::sync::{AtomicU64, Mutex, MutexGuard};
-
-/// Few under loom, which creates each of them anew for every interleaving.
-const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
@@ -34,104 +28,8 @@ pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 8];
 pub(super) fn next_id() -> u64 {
     // That of std even under loom, whose atomics cannot be static: no decision depends on the
     // order in which it is incremented.
-    static NEXT_ID: StdAtomicU64 = StdAtomicU64::new(0);
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
-}
-
-/// All open flights.
-pub(super) struct FlightStripes<F, H>(Box<[FlightStripe<F, H>]>);
-
-/// The open flights of some resources.
-pub(super) struct FlightStripe<F, H> {
-    maps: Mutex<FlightMaps<F, H>>,
-    completed_fills: AtomicU64,
-}
-
-impl<F, H> Default for FlightStripes<F, H> {
-    fn default() -> Self {
-        let many_keys = Arc::default();
-        let stripe = || FlightStripe {
-            maps: Mutex::new(FlightMaps::new(Arc::clone(&many_keys))),
-            completed_fills: AtomicU64::new(0),
-        };
-        Self((0..STRIPES).map(|_| stripe()).collect())
-    }
-}
-
-impl<F, H> FlightStripes<F, H> {
-    /// The stripe of a key: that of its resource.
-    pub(super) fn of_key(&self, key: &CacheKey) -> &FlightStripe<F, H> {
-        &self.0[key.resource().digest() as usize % STRIPES]
-    }
-
-    /// The number of entries; a flight that is listed under two keys counts twice.
-    pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|stripe| stripe.lock().len()).sum()
-    }
-}
-
-impl<F, H> FlightStripe<F, H> {
-    pub(super) fn lock(&self) -> MutexGuard<'_, FlightMaps<F, H>> {
-        // No critical section panics between two steps that belong together.
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The number of flights of this stripe that have been closed so far.
-    pub(super) fn completed_fills(&self) -> u64 {
-        self.completed_fills.load(Ordering::Acquire)
-    }
-
-    /// Removes a flight and counts it as completed. If its key is paced, another request may call;
-    /// all of them stop waiting if its response was shared and `is_whole`. The time that it `took` is
-    /// noted.
-    pub(super) fn close(
-        &self,
-        key: CacheKey,
-        flight: &Arc<Flight<F, H>>,
-        (is_whole, took): (bool, Option<Duration>),
-    ) {
-        let mut maps = self.lock();
-        if let Some(took) = took {
-            maps.note_time(&key, flight, took);
-        }
-        let ended = match is_whole {
-            true => maps.end_pacing(key, flight),
-            false => Vec::new(),
-        };
-        let removed = maps.remove(key, flight);
-        let next_to_call = maps.paced.give_back(&key, flight.id);
-        self.completed_fills.fetch_add(1, Ordering::Release);
-        drop(maps);
-        drop(removed);
-        ended.into_iter().chain(next_to_call).for_each(Waker::wake);
-    }
-
-    /// Like [`close`](Self::close), unless a request has joined the flight, or one of the keys, the
-    /// first of which is its own, is paced. Returns whether the flight is closed.
-    pub(super) fn close_unfollowed(
-        &self,
-        keys: [&CacheKey; 2],
-        flight: &Arc<Flight<F, H>>,
-        took: Duration,
-    ) -> bool {
-        let mut maps = self.lock();
-        let is_paced = keys.into_iter().any(|key| maps.paced.has_entry(key));
-        if is_paced || flight.announcement.had_listeners() {
-            return false;
-        }
-        maps.note_time(keys[0], flight, took);
-        let removed = maps.remove(*keys[0], flight);
-        self.completed_fills.fetch_add(1, Ordering::Release);
-        drop(maps);
-        drop(removed);
-        true
-    }
-
-    /// Wakes the requests that wait for a place, where calls like theirs no longer fail.
-    pub(super) fn end_pacing(&self, key: &CacheKey, precedence: Precedence) {
-        let waiting = self.lock().paced.end(key, precedence);
-        waiting.into_iter().for_each(Waker::wake);
-    }
 }
 
 /// What one lock protects: for each key at most one current and one next flight.
@@ -156,7 +54,7 @@ pub(super) struct FlightMaps<F, H> {
 
 impl<F, H> FlightMaps<F, H> {
     /// Without flights. `many_keys` is that of all stripes.
-    fn new(many_keys: Arc<ManyKeys>) -> Self {
+    pub(super) fn new(many_keys: Arc<ManyKeys>) -> Self {
         Self {
             current: ByKey::default(),
             avoided: AvoidedFlights::default(),
@@ -366,7 +264,7 @@ impl<F, H> FlightMaps<F, H> {
 
     /// Notes how long the call of a flight took whose response is whole: as a hold-up, if it took long
     /// and has kept others waiting so long, or a stale response in use.
-    fn note_time(&mut self, key: &CacheKey, flight: &Flight<F, H>, took: Duration) {
+    pub(super) fn note_time(&mut self, key: &CacheKey, flight: &Flight<F, H>, took: Duration) {
         let Some(client) = flight.client else { return };
         let wait = flight.others_wait.get();
         let has_held_up = is_long(took)
@@ -386,7 +284,7 @@ impl<F, H> FlightMaps<F, H> {
     }
 
     /// Ends the pacing of a flight's keys, where it is the one with a response.
-    fn end_pacing(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Vec<Waker> {
+    pub(super) fn end_pacing(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Vec<Waker> {
         let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
         let mut waiting = Vec::new();
         for key in [Some(&key), flight.variant_key.get()].into_iter().flatten() {
@@ -397,7 +295,7 @@ impl<F, H> FlightMaps<F, H> {
         waiting
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.current.len() + self.avoided.len() + self.next.len()
     }
 }

@@ -12,12 +12,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::announcement::FlightOutcome;
-use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
 use super::hold_ups::SlowCall;
 use super::hold_ups::others_wait::OthersWait;
 use super::join_rules::{Flight, JoinRules, Predecessor};
 use super::stream::BodyStream;
+use super::stripes::FlightStripes;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::timeout::with_timeout;

@@ -70,6 +70,7 @@ mod model;
 mod pacing;
 mod rivals;
 mod stream;
+mod stripes;
 mod table;
 mod takeover_timeout;
 #[cfg(test)]

@@ -6,13 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::flight_maps::{FlightMaps, FlightStripes, next_id};
+use super::flight_maps::{FlightMaps, next_id};
 use super::follower::Follower;
 use super::hold_ups::others_wait::OthersWait;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
 use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh};
 use super::stream::BodyStream;
+use super::stripes::FlightStripes;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::shares::ClientId;

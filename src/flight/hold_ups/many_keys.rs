@@ -9,8 +9,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::hold_up::{HoldUp, MAX, TTL};
 use super::others_wait::Waited;
-use super::{HoldUp, MAX, TTL};
 use crate::key::CacheKey;
 use crate::shares::ClientId;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};

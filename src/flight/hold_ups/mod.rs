@@ -10,6 +10,7 @@
 //!
 //! Data under the lock of the table. Start at [`HoldUps::note`].
 
+mod hold_up;
 pub(super) mod many_keys;
 pub(super) mod others_wait;
 pub(super) mod patience;
@@ -20,66 +21,16 @@ use std::time::Duration;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, replaced};
+use hold_up::{HoldUp, MAX, TTL};
 use many_keys::ManyKeys;
 use others_wait::Waited;
-use patience::{is_long, patience_for};
-
-/// The time for which a client is noted.
-const TTL: Duration = Duration::from_secs(10 * 60);
-/// Calls that take less are alike, whatever is usual.
-const MIN_USUAL: Duration = Duration::from_millis(100);
-/// The number of notes in one stripe of the table.
-const MAX: usize = 64;
+use patience::is_long;
 
 /// The clients that have held up others, for each key. The first note was made before the others.
 #[derive(Default)]
 pub(super) struct HoldUps {
     notes: Vec<Note>,
     many_keys: Arc<ManyKeys>,
-}
-
-/// For how long a client has held up others: sums tell who goes on from who lets them wait once or
-/// twice, and the longest times tell many ordinary waits from one for a call that hangs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct HoldUp {
-    /// What its calls take that bring an answer: the shortest of them, as the others may have had a
-    /// reason. `None` if none has.
-    usual: Option<Duration>,
-    /// How long others have waited beyond that for answers, in all.
-    slower: Duration,
-    /// The longest of the calls that have brought those.
-    slowest: Duration,
-    /// How long others have waited in vain, in all.
-    in_vain: Duration,
-    /// The longest time that they have waited for one call in vain.
-    longest_in_vain: Duration,
-}
-
-impl HoldUp {
-    /// Whether a client that has held up others like this follows one that has done so like `other`:
-    /// up to twice as long, by each measure. Answers that are slow are no credit for waits in vain: a
-    /// page that takes two seconds for all does not pay for calls that hang. But who has let others
-    /// wait in vain follows those that have brought answers, so that one of both follows the other.
-    fn is_like(self, other: Self) -> bool {
-        let twice = |usual: Duration| usual.saturating_mul(2).max(MIN_USUAL);
-        let usual = self.usual.map_or(patience_for(Duration::ZERO), twice);
-        other.usual.is_none_or(|other| other <= usual)
-            && other.slower <= patience_for(self.slower.max(self.in_vain))
-            && other.slowest <= patience_for(self.slowest.max(self.longest_in_vain))
-            && other.in_vain <= patience_for(self.in_vain)
-            && other.longest_in_vain <= patience_for(self.longest_in_vain)
-    }
-
-    /// Both together, where it is not known what they are of.
-    fn max(self, other: Self) -> Self {
-        Self {
-            usual: self.usual.max(other.usual),
-            slower: self.slower.max(other.slower),
-            slowest: self.slowest.max(other.slowest),
-            in_vain: self.in_vain.max(other.in_vain),
-            longest_in_vain: self.longest_in_vain.max(other.longest_in_vain),
-        }
-    }
 }
 
 /// A call that has brought an answer late, or to no use for those who have waited.
