@@ -30,13 +30,18 @@ struct NotedClient {
     client: ClientId,
     /// The latest one is the last.
     keys: Vec<NotedKey>,
+    /// How long others have waited at all keys: who goes from key to key lets them wait for longer than
+    /// one whose calls have failed at a few.
+    in_vain: Duration,
+    longest: Duration,
+    /// The time of the first wait of these, by the monotonic clock.
+    began: Duration,
 }
 
 #[derive(Clone, Copy)]
 struct NotedKey {
     key: CacheKey,
     in_vain: Duration,
-    longest: Duration,
     /// By the monotonic clock.
     noted: Duration,
 }
@@ -55,10 +60,7 @@ impl ManyKeys {
         let is_same = |noted: &NotedClient| noted.client == waited.client;
         let mut noted = match clients.iter().position(is_same) {
             Some(at) => clients.remove(at),
-            None => NotedClient {
-                client: waited.client,
-                keys: Vec::with_capacity(KEYS),
-            },
+            None => NotedClient::new(waited.client, now),
         };
         noted.add(key, waited);
         clients.retain(|noted| noted.keys.iter().any(|key| key.is_current(now)));
@@ -77,14 +79,22 @@ impl ManyKeys {
         let clients = self.lock();
         let noted = clients.iter().find(|noted| noted.client == client)?;
         let current = noted.keys.iter().filter(|key| key.is_current(now));
-        let hold_up = |noted: &NotedKey| HoldUp {
+        (current.count() == KEYS).then(|| HoldUp {
             in_vain: noted.in_vain,
             longest_in_vain: noted.longest,
             ..HoldUp::default()
-        };
-        let is_enough = current.clone().count() == KEYS;
-        let all = current.map(hold_up).reduce(HoldUp::max);
-        all.filter(|_| is_enough)
+        })
+    }
+
+    /// Takes back what was noted of a call that has brought its answer.
+    pub(super) fn take_back(&self, key: &CacheKey, client: ClientId, time: Duration) {
+        if self.is_empty() || time.is_zero() {
+            return;
+        }
+        let mut clients = self.lock();
+        if let Some(noted) = clients.iter_mut().find(|noted| noted.client == client) {
+            noted.take_back(key.primary(), time);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -98,24 +108,52 @@ impl ManyKeys {
 }
 
 impl NotedClient {
+    fn new(client: ClientId, now: Duration) -> Self {
+        Self {
+            client,
+            keys: Vec::with_capacity(KEYS),
+            in_vain: Duration::ZERO,
+            longest: Duration::ZERO,
+            began: now,
+        }
+    }
+
     fn add(&mut self, key: CacheKey, waited: Waited) {
         let now = waited.until;
-        let is_same = |noted: &NotedKey| noted.key == key;
-        let earlier = self.keys.iter().position(is_same);
-        let earlier = earlier.map(|at| self.keys.remove(at));
-        let earlier = earlier.filter(|earlier| earlier.is_current(now));
+        if now.saturating_sub(self.began) >= TTL {
+            // The sum is that of ten minutes, too.
+            (self.in_vain, self.longest, self.began) = (Duration::ZERO, Duration::ZERO, now);
+        }
+        self.in_vain = self.in_vain.saturating_add(waited.time);
+        self.longest = self.longest.max(waited.in_all);
+        let earlier = self.take(key).filter(|earlier| earlier.is_current(now));
+        let in_vain = earlier.map_or(Duration::ZERO, |earlier| earlier.in_vain);
         if self.keys.len() >= KEYS {
             self.keys.remove(0);
         }
-        let (in_vain, longest) = earlier.map_or_else(Default::default, |earlier| {
-            (earlier.in_vain, earlier.longest)
-        });
         self.keys.push(NotedKey {
             key,
             in_vain: in_vain.saturating_add(waited.time),
-            longest: longest.max(waited.in_all),
             noted: now,
         });
+    }
+
+    fn take_back(&mut self, key: CacheKey, time: Duration) {
+        let Some(mut noted) = self.take(key) else {
+            return;
+        };
+        let taken = time.min(noted.in_vain);
+        noted.in_vain -= taken;
+        self.in_vain = self.in_vain.saturating_sub(taken);
+        self.longest = self.longest.min(self.in_vain);
+        if !noted.in_vain.is_zero() {
+            self.keys.push(noted);
+        }
+    }
+
+    fn take(&mut self, key: CacheKey) -> Option<NotedKey> {
+        let at = self.keys.iter().position(|noted| noted.key == key)?;
+        Some(self.keys.remove(at))
     }
 }
 
@@ -170,6 +208,24 @@ mod tests {
             assert_eq!(is_avoided(&many_keys, 599), expected, "{waits:?}");
             assert!(!is_avoided(&many_keys, 600), "{waits:?}");
         }
+    }
+
+    /// A call that has brought its answer was not in vain, whoever has left before.
+    #[test]
+    fn what_has_brought_an_answer_is_taken_back() {
+        let many_keys = Arc::<ManyKeys>::default();
+        let keys = ["/1", "/2", "/3"].map(CacheKey::for_path);
+        let note = |key| many_keys.note_in_vain(key, waited(1, 2000, 0));
+        let second = Duration::from_secs(1);
+        keys.iter().for_each(note);
+        many_keys.take_back(&keys[1], client(2), 2 * second);
+        many_keys.take_back(&keys[1], client(1), second);
+        assert!(is_avoided(&many_keys, 1));
+        many_keys.take_back(&keys[1], client(1), second);
+        assert!(!is_avoided(&many_keys, 1));
+        note(&keys[1]);
+        let held_up = many_keys.hold_up(client(1), second);
+        assert_eq!(held_up.map(|held_up| held_up.in_vain), Some(6 * second));
     }
 
     #[test]

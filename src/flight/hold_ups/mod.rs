@@ -154,6 +154,7 @@ impl HoldUps {
         note.slow_calls += 1;
         note.slowest = note.slowest.max(took);
         note.add_usual(took);
+        self.many_keys.take_back(key, client, noted);
     }
 
     /// Notes how long a call has taken for whose response nobody has waited for long, if its client is

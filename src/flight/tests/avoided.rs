@@ -75,3 +75,30 @@ async fn a_flight_that_is_too_old_for_a_request_is_not_found_again() {
     let entered = flights.enter(key(), Some(2), rules, refuse, None, stream);
     assert!(matches!(entered, Entered::Leader(_)));
 }
+
+/// Calls without a fence: the next one waits for the one that goes on, not for none.
+#[tokio::test(start_paused = true)]
+async fn a_flight_without_a_fence_comes_after_the_one_that_has_its_place_again() {
+    let flights = Table::default();
+    for number in [1, 3] {
+        hold_up(&flights, number, 5).await;
+    }
+    let lead = |number| {
+        let rules = JoinRules {
+            client: client(number),
+            ..rules(10)
+        };
+        let join = |_: &u64| JoinDecision::Join;
+        match flights.enter(key(), None, rules, join, None, stream) {
+            Entered::Leader(leader) => leader,
+            _ => panic!("it leads a flight"),
+        }
+    };
+    let goes_on = lead(1);
+    let _ = goes_on.begin_call(at(10));
+    let later = lead(2);
+    assert!(!later.has_predecessor(), "it does not wait for that client");
+    let _ = later.begin_call(at(10));
+    drop(later);
+    assert!(lead(3).has_predecessor());
+}

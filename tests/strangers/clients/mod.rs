@@ -8,6 +8,7 @@ mod many_pages;
 mod misses;
 mod noted_clients;
 mod refreshes;
+mod several_keys;
 mod ten_minutes;
 mod variants;
 mod without_fences;
