@@ -37,16 +37,7 @@ pub(crate) struct PendingInvalidation<B: Backend> {
 
 impl<B: Backend> Clone for PendingInvalidation<B> {
     fn clone(&self) -> Self {
-        Self {
-            state: self.state.clone(),
-            request: self.request.clone(),
-            client: self.client,
-            resource: self.resource,
-            authority: self.authority.clone(),
-            path: self.path.clone(),
-            at: self.at,
-            layers: self.layers.clone(),
-        }
+        self.with_request(self.request.clone())
     }
 }
 
@@ -106,6 +97,10 @@ impl<B: Backend> PendingInvalidation<B> {
         let (mut request, ()) = Request::new(()).into_parts();
         request.method = self.request.method.clone();
         request.uri = self.request.uri.clone();
+        self.with_request(request)
+    }
+
+    fn with_request(&self, request: request::Parts) -> Self {
         Self {
             state: self.state.clone(),
             request,
