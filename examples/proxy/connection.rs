@@ -165,7 +165,7 @@ impl Run {
         }
     }
 
-    /// A head that is awaited later than now has its deadline later than this.
+    /// When to look next. A head that is awaited only from later on has its deadline after that.
     fn look_at(&self) -> Instant {
         let head = self.lifetime.head.deadline().map(Instant::from_std);
         let end = self.ends_when_idle.then(|| Instant::now() + END_TIMEOUT);

@@ -4,8 +4,9 @@
 /// and in the inner service.
 ///
 /// Such clients get no response, or a late one, or one without their WebSocket; those of
-/// `log_lines` notice nothing. Only `uploads` are
-/// among the [refused requests](super::OriginLoad::refused), too. An [`OriginMonitor`](super::OriginMonitor) says it, as what it is told by a server.
+/// `log_lines` notice nothing. Only `uploads` are among the
+/// [refused requests](super::OriginLoad::refused), too. An [`OriginMonitor`](super::OriginMonitor)
+/// says it, as what it is told by a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -11,6 +11,11 @@ const MIN_USUAL: Duration = Duration::from_millis(100);
 /// The number of notes in one stripe of the table.
 pub(super) const MAX: usize = 64;
 
+/// Whether a client is still noted that was noted at a time, by the monotonic clock.
+pub(super) fn is_current(noted: Duration, now: Duration) -> bool {
+    now.saturating_sub(noted) < TTL
+}
+
 /// For how long a client has held up others: sums tell who goes on from who lets them wait once or
 /// twice, and the longest times tell many ordinary waits from one for a call that hangs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::hold_up::{HoldUp, MAX, TTL};
+use super::hold_up::{HoldUp, MAX, TTL, is_current};
 use super::others_wait::Waited;
 use crate::key::CacheKey;
 use crate::shares::ClientId;
@@ -21,8 +21,9 @@ const KEYS: usize = 3;
 /// The clients that others have waited for in vain, each with the latest keys.
 #[derive(Default)]
 pub(in crate::flight) struct ManyKeys {
-    /// The number of clients: most caches have none, which is seen without the lock.
-    len: AtomicU64,
+    /// When the last note ends, in milliseconds by the monotonic clock: most caches have none, which
+    /// is seen without the lock.
+    ends: AtomicU64,
     clients: Mutex<Vec<NotedClient>>,
 }
 
@@ -48,7 +49,7 @@ struct NotedKey {
 
 impl NotedKey {
     fn is_current(&self, now: Duration) -> bool {
-        now.saturating_sub(self.noted) < TTL
+        is_current(self.noted, now)
     }
 }
 
@@ -68,12 +69,16 @@ impl ManyKeys {
             clients.remove(0);
         }
         clients.push(noted);
-        self.len.store(clients.len() as u64, Ordering::Relaxed);
+        // Rounded up. Under the lock, nobody else changes it.
+        let ends = now.saturating_add(TTL).as_millis() + 1;
+        let ends = u64::try_from(ends).unwrap_or(u64::MAX);
+        let ends = ends.max(self.ends.load(Ordering::Relaxed));
+        self.ends.store(ends, Ordering::Relaxed);
     }
 
     /// For how long a client has held up others at several keys; `None` if it has not.
     pub(super) fn hold_up(&self, client: ClientId, now: Duration) -> Option<HoldUp> {
-        if self.is_empty() {
+        if !self.has_notes(now) {
             return None;
         }
         let clients = self.lock();
@@ -88,7 +93,7 @@ impl ManyKeys {
 
     /// Takes back what was noted of a call that has brought its answer.
     pub(super) fn take_back(&self, key: &CacheKey, client: ClientId, time: Duration) {
-        if self.is_empty() || time.is_zero() {
+        if time.is_zero() {
             return;
         }
         let mut clients = self.lock();
@@ -97,8 +102,9 @@ impl ManyKeys {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+    /// Whether there may be some that have not ended.
+    pub(super) fn has_notes(&self, now: Duration) -> bool {
+        now.as_millis() < u128::from(self.ends.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<NotedClient>> {
@@ -160,32 +166,16 @@ impl NotedClient {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::SystemTime;
 
     use super::*;
     use crate::flight::hold_ups::HoldUps;
-    use crate::semantics::moment::Moment;
-
-    fn client(number: u64) -> ClientId {
-        ClientId::from_digest(number << 32)
-    }
-
-    fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
-        let time = Duration::from_millis(milliseconds);
-        Waited {
-            client: client(number),
-            time,
-            in_all: time,
-            until: Duration::from_secs(until),
-        }
-    }
+    use crate::flight::hold_ups::tests::{at, client, waited};
 
     /// Whether a client without notes waits for no calls of the first one, at a key without notes.
     fn is_avoided(many_keys: &Arc<ManyKeys>, seconds: u64) -> bool {
-        let now = Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH);
         let other = HoldUps::new(many_keys.clone());
         let key = CacheKey::for_path("/other");
-        other.avoids(&key, (Some(client(9)), client(1)), now)
+        other.avoids(&key, (Some(client(9)), client(1)), at(seconds))
     }
 
     /// In whatever stripes they are.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::{ClientId, replaced};
-use hold_up::{HoldUp, MAX, TTL};
+use hold_up::{HoldUp, MAX, TTL, is_current};
 use many_keys::ManyKeys;
 use others_wait::Waited;
 use patience::is_long;
@@ -83,7 +83,7 @@ impl Note {
     }
 
     fn is_current(&self, now: Duration) -> bool {
-        now.saturating_sub(self.noted) < TTL
+        is_current(self.noted, now)
     }
 
     fn hold_up(&self) -> HoldUp {
@@ -215,7 +215,7 @@ impl HoldUps {
         (own, other): (Option<ClientId>, ClientId),
         now: Moment,
     ) -> bool {
-        if self.notes.is_empty() && self.many_keys.is_empty() {
+        if self.notes.is_empty() && !self.many_keys.has_notes(now.monotonic()) {
             return false;
         }
         let by_client = |client| self.by_client(key, client, now.monotonic());
@@ -234,11 +234,11 @@ mod tests {
 
     const KEY: &str = "/a";
 
-    fn client(number: u64) -> ClientId {
+    pub(super) fn client(number: u64) -> ClientId {
         ClientId::from_digest(number << 32)
     }
 
-    fn at(seconds: u64) -> Moment {
+    pub(super) fn at(seconds: u64) -> Moment {
         Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
     }
 
@@ -251,7 +251,7 @@ mod tests {
     }
     use End::{Alone, InVain, Slow};
 
-    fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
+    pub(super) fn waited(number: u64, milliseconds: u64, until: u64) -> Waited {
         let time = Duration::from_millis(milliseconds);
         Waited {
             client: client(number),
