@@ -13,15 +13,19 @@ use crate::example::{Example, PATIENCE, example};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, last_get};
 
+/// A proxy with an access log, whose stderr is a pipe.
+async fn with_access_log(origin: &Origin) -> Example {
+    let url = origin.url();
+    let flags = ["--upstream", &url, "--access-log", "--admin", "127.0.0.1:0"];
+    let mut command = example("proxy", &flags);
+    Example::run(command.env_remove("RUST_LOG").stderr(Stdio::piped())).await
+}
+
 /// A pipe that is full stops no request; the lines that did not fit are counted.
 #[tokio::test]
 async fn a_log_that_is_not_read_stops_no_request() {
     let origin = Origin::saying(fresh("hello")).await;
-    let url = origin.url();
-    let flags = ["--upstream", &url, "--access-log", "--admin", "127.0.0.1:0"];
-    let mut command = example("proxy", &flags);
-    let command = command.env_remove("RUST_LOG").stderr(Stdio::piped());
-    let mut proxy = Example::run(command).await;
+    let mut proxy = with_access_log(&origin).await;
     let mut stderr = proxy.stderr();
     assert_eq!(reached(&proxy, "log_lines").await, 0);
     let mut raw = Raw::connect(proxy.port()).await;
@@ -57,11 +61,7 @@ async fn a_log_that_is_not_read_stops_no_request() {
 #[tokio::test]
 async fn long_lines_wait_in_few_bytes() {
     let origin = Origin::saying(fresh("hello")).await;
-    let url = origin.url();
-    let flags = ["--upstream", &url, "--access-log", "--admin", "127.0.0.1:0"];
-    let mut command = example("proxy", &flags);
-    let command = command.env_remove("RUST_LOG").stderr(Stdio::piped());
-    let mut proxy = Example::run(command).await;
+    let mut proxy = with_access_log(&origin).await;
     let _unread = proxy.stderr();
     let mut raw = Raw::connect(proxy.port()).await;
     let long = "q".repeat(50_000);

@@ -8,7 +8,9 @@ use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::counted_page::{Got, NAMES, ask, does, hold_up, limited_page, luck, page, start, takes};
+use super::counted_page::{
+    Counts, Got, NAMES, ask, does, hold_up, limited_page, luck, page, start, takes,
+};
 use super::{FOR_EVER, MS, from, with_clients, without_clients};
 use crate::support::time::SECOND;
 use crate::support::{get, send, with};
@@ -25,6 +27,16 @@ struct Calls {
     got: Got,
     calls: usize,
     at_once: usize,
+}
+
+impl Calls {
+    fn new(got: Got, counts: &Counts) -> Self {
+        Self {
+            got,
+            calls: counts.plain(),
+            at_once: counts.most.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// The calls of honest clients for a page beside a stranger that has hung once, has had a fast answer
@@ -63,10 +75,10 @@ async fn calls_beside_ordinary(
     let count = (120_000 / pause) as usize;
     let got = ask(&service, request, (count, pause, FOR_EVER)).await;
     attack.abort();
+    let all = Calls::new(got, &counts);
     Calls {
-        got,
-        calls: counts.plain() - before,
-        at_once: counts.most.load(Ordering::Relaxed),
+        calls: all.calls - before,
+        ..all
     }
 }
 
@@ -131,13 +143,7 @@ async fn clients_are_told_apart_without_many_more_calls() {
             let service = layer.layer(origin);
             let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
             let got = ask(&service, request, (6000, 50, FOR_EVER)).await;
-            let at_once = counts.most.load(Ordering::Relaxed);
-            let calls = counts.plain();
-            Calls {
-                got,
-                calls,
-                at_once,
-            }
+            Calls::new(got, &counts)
         };
         let (apart, not) = (run(with_clients()).await, run(without_clients()).await);
         println!("{kind}, {clients} clients: {apart:?}, not told apart {not:?}");
@@ -171,13 +177,7 @@ async fn failures_at_once_do_not_take_the_place_of_calls_that_others_follow() {
             let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
             let got = ask(&service, request, (3000, 25, FOR_EVER)).await;
             attack.abort();
-            let at_once = counts.most.load(Ordering::Relaxed);
-            let calls = counts.plain();
-            Calls {
-                got,
-                calls,
-                at_once,
-            }
+            Calls::new(got, &counts)
         };
         let alone = run(None).await;
         for what in ["takes 1 500", "takes 1 404"] {

@@ -138,6 +138,20 @@ pub struct Got {
     pub count: usize,
 }
 
+impl Got {
+    /// How long each has waited, and whether it has got nothing.
+    pub fn new(all: &[(Duration, bool)]) -> Self {
+        let waited = || all.iter().map(|(waited, _)| *waited);
+        Self {
+            mean: waited().sum::<Duration>() / all.len() as u32,
+            longest: waited().max().expect("many"),
+            long: waited().filter(|waited| *waited > 5 * SECOND).count(),
+            failed: all.iter().filter(|(_, failed)| *failed).count(),
+            count: all.len(),
+        }
+    }
+}
+
 /// Honest requests, one each `pause` ms on average.
 pub async fn ask(
     service: &Service,
@@ -154,15 +168,34 @@ pub async fn ask(
             (began.elapsed(), got.is_err())
         });
     }
-    let all = all.join_all().await;
-    let waited = || all.iter().map(|(waited, _)| *waited);
-    Got {
-        mean: waited().sum::<Duration>() / count as u32,
-        longest: waited().max().expect("many"),
-        long: waited().filter(|waited| *waited > 5 * SECOND).count(),
-        failed: all.iter().filter(|(_, failed)| *failed).count(),
-        count,
-    }
+    Got::new(&all.join_all().await)
+}
+
+/// What b and c get of pages that are asked for at random, one a second, beside a stranger that hangs
+/// on one after the other, each `pause` ms, if it `attacks`.
+pub async fn ask_for_pages(
+    service: &Service,
+    (pages, count): (u64, usize),
+    (pause, attacks): (u32, bool),
+) -> Got {
+    let attacked = service.clone();
+    let attack = tokio::spawn(async move {
+        for number in 0.. {
+            sleep(MS * pause).await;
+            if attacks {
+                let path = format!("/p{}", number % pages);
+                start(&attacked, does(&path, "hangs"), 11 * SECOND);
+            }
+        }
+    });
+    sleep(10 * SECOND).await;
+    let request = |number: usize, random: u64| {
+        let path = format!("/p{}", random % pages);
+        from(["b", "c"][number % 2], get(&path))
+    };
+    let got = ask(service, request, (count, 1000, FOR_EVER)).await;
+    attack.abort();
+    got
 }
 
 /// Sends a request of a client, which others wait for, and waits until it has ended.

@@ -7,7 +7,7 @@ use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::counted_page::{NAMES, ask, does, luck, page, start};
+use super::counted_page::{NAMES, ask, ask_for_pages, does, luck, page, start};
 use super::{Client, FOR_EVER, MS, from, with_clients};
 use crate::support::time::SECOND;
 use crate::support::{get, send, with};
@@ -21,23 +21,7 @@ async fn a_stranger_holds_up_each_page_of_a_site() {
     for (pages, pause, attacks) in [(500, 20, false), (500, 20, true), (100, 100, true)] {
         let (origin, _) = page(|_| 50, "public, max-age=60");
         let service = with_clients().layer(origin.clone());
-        let attacked = service.clone();
-        let attack = tokio::spawn(async move {
-            for number in 0.. {
-                sleep(MS * pause).await;
-                if attacks {
-                    let path = format!("/p{}", number % pages);
-                    start(&attacked, does(&path, "hangs"), 11 * SECOND);
-                }
-            }
-        });
-        sleep(10 * SECOND).await;
-        let request = |number: usize, random: u64| {
-            let path = format!("/p{}", random % pages);
-            from(["b", "c"][number % 2], get(&path))
-        };
-        let got = ask(&service, request, (600, 1000, FOR_EVER)).await;
-        attack.abort();
+        let got = ask_for_pages(&service, (pages, 600), (pause, attacks)).await;
         println!("{pages} pages, each {pause} ms, attacks {attacks}: {got:?}");
         all.push(got);
     }

@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 use tower::Layer;
 
-use super::counted_page::{ask, does, page, start};
+use super::counted_page::{ask_for_pages, page, start};
 use super::{FOR_EVER, MS, from, with_clients};
 use crate::support::time::SECOND;
 use crate::support::{get, with};
@@ -21,7 +21,6 @@ async fn honest_clients_noted_at_three_keys_wait_for_no_stranger_at_each_page() 
         ("reports that the stranger leaves", false),
         ("reports that the stranger leaves", true),
     ] {
-        let pages = 500;
         let (origin, _) = page(|_| 50, "public, max-age=60");
         let service = with_clients().layer(origin);
         for number in 0..9 {
@@ -50,23 +49,7 @@ async fn honest_clients_noted_at_three_keys_wait_for_no_stranger_at_each_page() 
             sleep(5 * SECOND).await;
         }
         sleep(60 * SECOND).await;
-        let attacked = service.clone();
-        let attack = tokio::spawn(async move {
-            for number in 0.. {
-                sleep(MS * 20).await;
-                if attacks {
-                    let path = format!("/p{}", number % pages);
-                    start(&attacked, does(&path, "hangs"), 11 * SECOND);
-                }
-            }
-        });
-        sleep(10 * SECOND).await;
-        let request = |number: usize, random: u64| {
-            let path = format!("/p{}", random % pages);
-            from(["b", "c"][number % 2], get(&path))
-        };
-        let got = ask(&service, request, (400, 1000, FOR_EVER)).await;
-        attack.abort();
+        let got = ask_for_pages(&service, (500, 400), (20, attacks)).await;
         println!("{before}, attacks {attacks}: {got:?}");
         all.push((before, attacks, got));
     }

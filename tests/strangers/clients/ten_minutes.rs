@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
+use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
-use tower_response_cache::{Cache, CacheLayer};
 
-use super::{FOR_EVER, MS, around, from, honest, odd, with_clients};
+use super::counted_page::{Got, Service, ask};
+use super::{FOR_EVER, MS, from, honest, odd, with_clients};
 use crate::support::origin::{Origin, answer};
 use crate::support::time::SECOND;
 use crate::support::{get, send, with};
-
-type Service = Cache<Origin, MemoryBackend>;
 
 /// A call that takes so many milliseconds fails.
 const FAILS: u64 = 2001;
@@ -83,20 +82,7 @@ async fn hang_then_write(service: Service, hold: Duration, hangs: bool) {
     }
 }
 
-/// What b and c get, one request a second.
-#[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "printed")]
-struct Got {
-    mean: Duration,
-    longest: Duration,
-    /// How many have waited longer than 5 s.
-    long: usize,
-    /// How many have got nothing within their patience.
-    failed: usize,
-    calls: usize,
-}
-
-/// What they get beside an attack, of so many requests with this patience.
+/// What b and c get, one request a second, beside an attack, of so many requests with this patience.
 async fn got(
     (layer, origin): (CacheLayer<MemoryBackend>, Origin),
     attack: impl AsyncFnOnce(Service) + Send + 'static,
@@ -107,29 +93,14 @@ async fn got(
     let local = tokio::task::LocalSet::new();
     let attacked = service.clone();
     let attack = local.spawn_local(async move { attack(attacked).await });
-    let asking = async {
-        let (mut all, mut state) = (JoinSet::new(), 42);
-        for number in 0..count {
-            sleep(around(1000, &mut state)).await;
-            let service = service.clone();
-            all.spawn(async move {
-                let began = Instant::now();
-                let got = timeout(patience, send(&service, honest(number))).await;
-                (began.elapsed(), got.is_err())
-            });
-        }
-        all.join_all().await
-    };
-    let all = local.run_until(asking).await;
+    let asking = ask(
+        &service,
+        |number, _| honest(number),
+        (count, 1000, patience),
+    );
+    let got = local.run_until(asking).await;
     attack.abort();
-    let waited = || all.iter().map(|(waited, _)| *waited);
-    Got {
-        mean: waited().sum::<Duration>() / count as u32,
-        longest: waited().max().expect("many"),
-        long: waited().filter(|waited| *waited > 5 * SECOND).count(),
-        failed: all.iter().filter(|(_, failed)| *failed).count(),
-        calls: origin.calls(),
-    }
+    got
 }
 
 /// Requests that hang, if it `hangs`, one each `pause` ms, and a write each `write_each` ms, if that is
