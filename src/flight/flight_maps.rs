@@ -2,27 +2,31 @@
 //!
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::avoided::AvoidedFlights;
 use super::hold_ups::many_keys::ManyKeys;
 use super::hold_ups::patience::is_long;
 use super::hold_ups::{HoldUps, SlowCall};
-use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
+use super::join_rules::{Flight, JoinRules, Joinable};
+use super::lineups::Lineups;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
 use super::rivals::Rivals;
 use crate::backend::JoinDecision;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
 use crate::shares::ClientId;
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
-pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 8];
+pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 6];
+
+/// Flights by their cache key.
+type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>, DigestHash>;
 
 /// A number that no other flight of this process has, nor a request that waits for a place.
 pub(super) fn next_id() -> u64 {
@@ -32,14 +36,13 @@ pub(super) fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What one lock protects: for each key at most one current and one next flight.
+/// What one lock protects: for each key one current and one next flight, and those that clients of
+/// these avoid.
 pub(super) struct FlightMaps<F, H> {
-    current: ByKey<F, H>,
-    /// Flights that go on while the current one is of a client that avoids them.
-    avoided: AvoidedFlights<F, H>,
-    /// Flights without a fence whose call begins when the current one has an outcome, and the
+    current: Lineups<F, H>,
+    /// Flights without a fence whose call begins when the current ones have an outcome, and the
     /// latest for requests that the current one has begun too early for.
-    next: ByKey<F, H>,
+    next: Lineups<F, H>,
     /// The latest flight of a variant, by the primary key. Requests find it there as long as no
     /// rule is stored that names their variant.
     of_variants: ByKey<F, H>,
@@ -56,9 +59,8 @@ impl<F, H> FlightMaps<F, H> {
     /// Without flights. `many_keys` is that of all stripes.
     pub(super) fn new(many_keys: Arc<ManyKeys>) -> Self {
         Self {
-            current: ByKey::default(),
-            avoided: AvoidedFlights::default(),
-            next: ByKey::default(),
+            current: Lineups::default(),
+            next: Lineups::default(),
             of_variants: ByKey::default(),
             paced: PacedKeys::default(),
             refreshes: RefreshesUnderWay::default(),
@@ -69,8 +71,11 @@ impl<F, H> FlightMaps<F, H> {
 }
 
 impl<F, H> FlightMaps<F, H> {
-    /// The flight that a request for a key may join, see [`find_joinable`]. One with a response
-    /// comes first while the key is paced.
+    /// The flight that a request for a key may join: one with a response while the key is paced, one
+    /// of the current ones of the key, that of the primary key, or a next one of the key.
+    ///
+    /// For a variant's key that may be a flight under the primary key, as long as that has no
+    /// outcome: its leader does not know yet that the responses vary.
     pub(super) fn joinable(
         &self,
         key: CacheKey,
@@ -79,16 +84,24 @@ impl<F, H> FlightMaps<F, H> {
     ) -> Option<Joinable<'_, F, H>> {
         // One that has held up others waits for those that are like it, so that these call once.
         let avoids = self.avoids(&key, rules);
-        let rules = (rules, &avoids);
+        let joinable = |flight| Flight::joinable(flight, (rules, &avoids), &decide);
+        let primary_key = key.primary();
+        let may_vary = |flight: &&Arc<Flight<F, H>>| !flight.announcement.is_published();
+        let of_primary_key = || {
+            let mut flights = self.current.of_key(&primary_key).filter(may_vary);
+            flights.find_map(|flight| joinable(flight))
+        };
         let shared = self.paced.shared(&key);
         shared
-            .and_then(|flight| flight.joinable(rules, &decide))
-            .or_else(|| find_joinable(&self.current, &self.next, key, rules, &decide))
+            .and_then(|flight| joinable(flight))
             .or_else(|| {
-                let mut avoided = self.avoided.of_key(&key);
-                avoided.find_map(|flight| flight.joinable(rules, &decide))
+                self.current
+                    .of_key(&key)
+                    .find_map(|flight| joinable(flight))
             })
-            .or_else(|| self.of_variants.get(&key)?.joinable(rules, &decide))
+            .or_else(|| (primary_key != key).then(of_primary_key).flatten())
+            .or_else(|| self.next.of_key(&key).find_map(|flight| joinable(flight)))
+            .or_else(|| joinable(self.of_variants.get(&key)?))
     }
 
     /// Whether a request waits for no calls of a client, because that has held up others.
@@ -101,38 +114,30 @@ impl<F, H> FlightMaps<F, H> {
         move |client| notes.avoids(key, (rules.client, client), rules.now)
     }
 
-    /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
+    /// Adds a flight: as the next one if it has to wait, else as the current one.
     ///
-    /// `new` gets the current flight of the key.
+    /// `new` gets the current flights of the key that the request does not avoid, the latest first.
     pub(super) fn insert(
         &mut self,
         key: CacheKey,
         rules: JoinRules,
-        new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
+        new: impl FnOnce(&[&Flight<F, H>]) -> Flight<F, H>,
     ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
         self.note_overdue(&key, rules);
-        let (flight, avoids_current) = {
-            let avoids = self.avoids(&key, rules);
-            let current = self.current.get(&key).map(|current| &**current);
-            let is_avoided = |current: &&Flight<F, H>| current.client.is_some_and(&avoids);
-            let avoided = current.filter(is_avoided);
-            let flight = Arc::new(new(current.filter(|_| avoided.is_none())));
-            (
-                flight,
-                avoided.is_some_and(|avoided| avoided.is_alive(rules)),
-            )
-        };
+        let flight = Arc::new(new(&self.before(&key, rules)));
         self.note_makes_way(&key, &flight);
         self.note_rivals(key, &flight);
-        let replaced = match flight.predecessor.is_some() || flight.is_beside {
-            true => self.next.insert(key, flight.clone()),
-            false => {
-                let replaced = self.current.insert(key, flight.clone());
-                match (replaced, avoids_current) {
-                    (Some(avoided), true) => self.avoided.add(key, avoided),
-                    (replaced, _) => replaced,
-                }
-            }
+        let is_next = !flight.predecessors.is_empty() || flight.is_beside;
+        let flights = if is_next { &self.next } else { &self.current };
+        let goes_on = self.goes_on(flights.latest(&key), &key, rules);
+        let flights = if is_next {
+            &mut self.next
+        } else {
+            &mut self.current
+        };
+        let replaced = match goes_on {
+            true => flights.hide(key, flight.clone()),
+            false => flights.replace(key, flight.clone()),
         };
         let primary_key = key.primary();
         let is_of_variant = key != primary_key && !flight.is_beside;
@@ -144,18 +149,35 @@ impl<F, H> FlightMaps<F, H> {
         (flight, removed)
     }
 
+    /// The current flights of a key that a request does not avoid, the latest first.
+    fn before(&self, key: &CacheKey, rules: JoinRules) -> Vec<&Flight<F, H>> {
+        let avoids = self.avoids(key, rules);
+        let current = self.current.of_key(key).map(|flight| &**flight);
+        let before = current.filter(|flight| !flight.client.is_some_and(&avoids));
+        before.collect()
+    }
+
+    /// Whether a flight goes on behind that of a request, which avoids its client.
+    fn goes_on(
+        &self,
+        latest: Option<&Arc<Flight<F, H>>>,
+        key: &CacheKey,
+        rules: JoinRules,
+    ) -> bool {
+        let avoids = self.avoids(key, rules);
+        latest.is_some_and(|latest| latest.client.is_some_and(avoids) && latest.is_alive(rules))
+    }
+
     /// Notes the clients of flights of a page for which others wait though their time is over, whatever
     /// variant they are of.
     fn note_overdue(&mut self, key: &CacheKey, rules: JoinRules) {
         let primary_key = key.primary();
-        let of_page = [
-            self.current.get(key),
-            self.current.get(&primary_key),
-            self.of_variants.get(&primary_key),
-        ];
-        let is_overdue = |flight: &&Arc<Flight<F, H>>| flight.is_overdue(rules);
-        let overdue = of_page.map(|flight| flight.filter(is_overdue)?.take_wait());
-        for waited in overdue.into_iter().flatten() {
+        let of_key = self.current.of_key(key);
+        let of_primary_key = (primary_key != *key).then(|| self.current.of_key(&primary_key));
+        let of_variants = self.of_variants.get(&primary_key);
+        let of_page = of_key.chain(of_primary_key.into_iter().flatten());
+        let overdue = (of_page.chain(of_variants)).filter(|flight| flight.is_overdue(rules));
+        for waited in overdue.filter_map(|flight| flight.take_wait()) {
             self.hold_ups.note_in_vain(key, waited);
         }
     }
@@ -163,8 +185,9 @@ impl<F, H> FlightMaps<F, H> {
     /// Notes the client of the current flight, for which others wait, if a request of its own takes the
     /// place of it: those who come find that one.
     fn note_makes_way(&mut self, key: &CacheKey, new: &Flight<F, H>) {
-        let stays = new.is_beside || new.predecessor.is_some() || self.refreshes.has(key, new.id);
-        let current = self.current.get(key).filter(|_| !stays);
+        let stays =
+            new.is_beside || !new.predecessors.is_empty() || self.refreshes.has(key, new.id);
+        let current = self.current.latest(key).filter(|_| !stays);
         let current = current.filter(|current| current.is_of_client(new.client));
         let makes_way = current.filter(|current| current.keeps_waiting());
         if let Some(waited) = makes_way.and_then(|current| current.take_wait()) {
@@ -172,7 +195,8 @@ impl<F, H> FlightMaps<F, H> {
         }
     }
 
-    /// Makes a flight the current one, since its call begins.
+    /// Makes a flight the current one, since its call begins. One that it has not waited for goes on
+    /// behind it.
     pub(super) fn begin_call(
         &mut self,
         key: CacheKey,
@@ -183,18 +207,25 @@ impl<F, H> FlightMaps<F, H> {
         if flight.is_beside {
             return Removed::default();
         }
-        let next = remove_from(&mut self.next, &key, flight);
-        let replaced = next.and_then(|next| self.current.insert(key, next));
-        only(replaced)
+        let Some(next) = self.next.remove(&key, flight) else {
+            return Removed::default();
+        };
+        let latest = self.current.latest(&key);
+        let goes_on =
+            latest.is_some_and(|latest| latest.is_unanswered() && !next.comes_after(latest));
+        only(match goes_on {
+            true => self.current.hide(key, next),
+            false => self.current.replace(key, next),
+        })
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
     pub(super) fn add_key(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
         let is_later = |other: &Arc<Flight<F, H>>| other.id > flight.id;
-        let replaced = if self.current.get(&key).is_some_and(is_later) {
+        let replaced = if self.current.latest(&key).is_some_and(is_later) {
             None
         } else {
-            self.current.insert(key, flight.clone())
+            self.current.replace(key, flight.clone())
         };
         only(replaced)
     }
@@ -208,29 +239,13 @@ impl<F, H> FlightMaps<F, H> {
             self.rivals.end(&key.primary(), flight.id);
         }
         [
-            self.remove_current(&key, flight),
-            variant_key.and_then(|key| self.remove_current(key, flight)),
-            self.avoided.remove(&key, flight),
-            variant_key.and_then(|key| self.avoided.remove(key, flight)),
-            remove_from(&mut self.next, &key, flight),
+            self.current.remove(&key, flight),
+            variant_key.and_then(|key| self.current.remove(key, flight)),
+            self.next.remove(&key, flight),
             remove_from(&mut self.of_variants, &key.primary(), flight),
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]
-    }
-
-    /// Removes the current flight of a key, if it is this one. An earlier one that still goes on has
-    /// the place again.
-    fn remove_current(
-        &mut self,
-        key: &CacheKey,
-        flight: &Arc<Flight<F, H>>,
-    ) -> Option<Arc<Flight<F, H>>> {
-        let removed = remove_from(&mut self.current, key, flight)?;
-        if let Some(earlier) = self.avoided.take_latest(key) {
-            self.current.insert(*key, earlier);
-        }
-        Some(removed)
     }
 
     /// Notes the flights of a page that are open when another one is opened, of whatever variant:
@@ -238,10 +253,10 @@ impl<F, H> FlightMaps<F, H> {
     fn note_rivals(&mut self, key: CacheKey, flight: &Flight<F, H>) {
         let primary_key = key.primary();
         let open = [
-            self.current.get(&key),
-            self.next.get(&key),
-            self.current.get(&primary_key),
-            self.next.get(&primary_key),
+            self.current.latest(&key),
+            self.next.latest(&key),
+            self.current.latest(&primary_key),
+            self.next.latest(&primary_key),
             self.of_variants.get(&primary_key),
         ];
         let mut has_rivals = self.rivals.has(&primary_key);
@@ -296,7 +311,7 @@ impl<F, H> FlightMaps<F, H> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.current.len() + self.avoided.len() + self.next.len()
+        self.current.len() + self.next.len()
     }
 }
 

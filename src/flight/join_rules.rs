@@ -4,7 +4,6 @@
 //! Knows the flights of a key, not the table with its locks. Start at [`JoinRules`], then
 //! [`find_joinable`].
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::follower::{CallDriver, Follower};
 use super::hold_ups::others_wait::{OthersWait, Waited};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
-use crate::key::{CacheKey, DigestHash};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::shares::ClientId;
 
@@ -40,33 +39,6 @@ pub(crate) struct JoinRules {
     pub(crate) client: Option<ClientId>,
 }
 
-/// Flights by their cache key.
-pub(super) type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>, DigestHash>;
-
-/// The flight that a request for a key may join: the current one of the key, that of the primary
-/// key, or the next one of the key.
-///
-/// For a variant's key that may be the flight under the primary key, as long as that has no
-/// outcome: its leader does not know yet that the responses vary.
-pub(super) fn find_joinable<'f, F, H>(
-    current: &'f ByKey<F, H>,
-    next: &'f ByKey<F, H>,
-    key: CacheKey,
-    rules: (JoinRules, &impl Fn(ClientId) -> bool),
-    decide: impl Fn(&F) -> JoinDecision,
-) -> Option<Joinable<'f, F, H>> {
-    let joinable = |flight: &'f Arc<Flight<F, H>>| flight.joinable(rules, &decide);
-    let primary_key = key.primary();
-    let of_primary_key = || {
-        let flight = current.get(&primary_key)?;
-        let may_vary = primary_key != key && !flight.announcement.is_published();
-        may_vary.then(|| joinable(flight)).flatten()
-    };
-    let of_key = current.get(&key).and_then(joinable);
-    let next = || next.get(&key).and_then(joinable);
-    of_key.or_else(of_primary_key).or_else(next)
-}
-
 /// A flight that a request may join.
 pub(super) struct Joinable<'f, F, H> {
     pub(super) flight: &'f Flight<F, H>,
@@ -81,7 +53,7 @@ pub(super) struct Flight<F, H> {
     /// after the call began.
     fence: Option<F>,
     pub(super) opened: Moment,
-    pub(super) predecessor: Option<Predecessor<F, H>>,
+    pub(super) predecessors: Vec<Predecessor<F, H>>,
     /// Whether it is for requests alone that could not join the current flight of its key, since
     /// that has begun too early for them. The others join the current one.
     pub(super) is_beside: bool,
@@ -113,7 +85,7 @@ pub(super) struct CallStart {
     pub(super) overtaken: u32,
 }
 
-/// The running flight of the same key whose outcome comes before this flight's call may begin.
+/// A running flight of the same key whose outcome comes before this flight's call may begin.
 pub(super) struct Predecessor<F, H> {
     /// Whether its client is another one than that of the flight that waits.
     is_of_other: bool,
@@ -126,29 +98,27 @@ pub(super) struct Predecessor<F, H> {
 impl<F, H> Flight<F, H> {
     /// A flight whose call has not begun.
     ///
-    /// `current` is the flight of the same key in whose place, or after which, this one is opened.
-    /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
-    pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, current: Option<&Self>) -> Self {
-        let unsettled = current.filter(|current| !current.announcement.is_published());
-        let alive = unsettled.filter(|current| current.is_alive(rules));
-        let (waited_for, displaced) = match fence {
-            None => (alive, None),
-            Some(_) => (None, alive),
+    /// `before` are the flights of the same key, the latest first, in whose place, or after which, this
+    /// one is opened. Without a fence the new flight has to wait for them, as long as they may still
+    /// have an outcome.
+    pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, before: &[&Self]) -> Self {
+        let is_unsettled = |flight: &&&Self| !flight.announcement.is_published();
+        let unsettled = before.iter().filter(is_unsettled);
+        let mut alive = unsettled.filter(|flight| flight.is_alive(rules));
+        let (predecessors, displaced) = match fence {
+            None => (alive.map(|flight| flight.precede(rules)).collect(), None),
+            Some(_) => (Vec::new(), alive.next()),
         };
-        let predecessor = waited_for.map(|current| Predecessor {
-            is_of_other: current.client != rules.client,
-            observer: current.observer(rules),
-            max_wait: current.time_left(rules),
-        });
         // One that may still bring a response was not too slow.
         let overtaken = match displaced {
-            Some(current) => current.overtaken(),
-            None => unsettled.map_or(0, Self::overtaken_with_this),
+            Some(flight) => flight.overtaken(),
+            None => (before.first().filter(is_unsettled))
+                .map_or(0, |flight| flight.overtaken_with_this()),
         };
         Self {
             fence,
             opened: rules.now,
-            predecessor,
+            predecessors,
             is_beside: rules.not_before.is_some() && displaced.is_some(),
             overtaken,
             call: OnceLock::new(),
@@ -166,8 +136,9 @@ impl<F, H> Flight<F, H> {
 
     /// Notes that the call begins. Only the first call has an effect.
     pub(super) fn begin_call(&self, now: Moment) {
-        let predecessor = self.predecessor.as_ref();
-        let has_waited = predecessor.is_some_and(|predecessor| predecessor.observer.has_outcome());
+        let mut predecessors = self.predecessors.iter();
+        let has_waited = !self.predecessors.is_empty()
+            && predecessors.all(|predecessor| predecessor.observer.has_outcome());
         let overtaken = if has_waited { 0 } else { self.overtaken };
         let start = CallStart { at: now, overtaken };
         let _ = self.call.set(start);
@@ -263,8 +234,8 @@ impl<F, H> Flight<F, H> {
         }
         let wait = || Arc::new(OthersWait::new(client));
         let wait = self.others_wait.get_or_init(wait);
-        let predecessor = self.predecessor.as_ref();
-        let waits_for_other = predecessor.is_some_and(|predecessor| predecessor.is_of_other);
+        let mut predecessors = self.predecessors.iter();
+        let waits_for_other = predecessors.any(|predecessor| predecessor.is_of_other);
         match waits_for_other && self.call.get().is_none() {
             true => wait.begin_with_call(),
             false => wait.begin(rules.now),
@@ -275,6 +246,21 @@ impl<F, H> Flight<F, H> {
     /// Whether all followers so far have joined under the flight's fence.
     pub(super) fn is_followed_under_its_fence(&self) -> bool {
         self.joined_under_other_fence.get().is_none()
+    }
+
+    /// Whether its call was to begin when that of another flight has an outcome.
+    pub(super) fn comes_after(&self, other: &Self) -> bool {
+        let mut predecessors = self.predecessors.iter();
+        predecessors.any(|predecessor| predecessor.observer.flight_id == other.id)
+    }
+
+    /// This flight as the predecessor of one that a request opens.
+    fn precede(&self, rules: JoinRules) -> Predecessor<F, H> {
+        Predecessor {
+            is_of_other: self.client != rules.client,
+            observer: self.observer(rules),
+            max_wait: self.time_left(rules),
+        }
     }
 
     /// A new observer: it only learns the outcome.

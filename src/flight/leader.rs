@@ -1,7 +1,7 @@
 //! The leader of a flight: the request that calls the inner service for all who follow.
 //!
 //! Knows the stripes, through which it moves its flight; the call itself is made by the service.
-//! That uses a [`Leader`] in the order of its methods: `wait_for_predecessor`, `begin_call`,
+//! That uses a [`Leader`] in the order of its methods: `wait_for_predecessors`, `begin_call`,
 //! `set_driver` once it has to wait for one of these or for the response, then `add_variant_key` and
 //! `publish` or `close_with`, at last `close`.
 
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::announcement::FlightOutcome;
 use super::follower::CallDriver;
@@ -71,34 +73,38 @@ impl<F, H> Leader<F, H> {
         self.flight.announcement.had_listeners()
     }
 
-    /// Whether the call has to wait, see [`wait_for_predecessor`](Self::wait_for_predecessor).
-    pub(crate) fn has_predecessor(&self) -> bool {
-        self.predecessor().is_some()
+    /// Whether the call has to wait, see [`wait_for_predecessors`](Self::wait_for_predecessors).
+    pub(crate) fn has_predecessors(&self) -> bool {
+        !self.flight.predecessors.is_empty()
     }
 
-    pub(super) fn predecessor(&self) -> Option<&Predecessor<F, H>> {
-        self.flight.predecessor.as_ref()
-    }
-
-    /// Waits for the outcome of the flight before this one, where both have no fence.
+    /// Waits for the outcomes of the flights before this one, where it has no fence, and returns them.
     ///
     /// The service calls it before [`begin_call`](Self::begin_call), so that N concurrent misses
-    /// without a fence make at most two calls. Returns `None` at once if there is nothing to wait
-    /// for, and after the takeover timeout: the client of the flight before has held up this one then.
-    /// Dropping the future has no effect on either flight.
-    pub(crate) async fn wait_for_predecessor(&self) -> Option<FlightOutcome<H>> {
-        let predecessor = self.predecessor()?;
-        predecessor.observer.detach_call();
-        let outcome = predecessor.observer.wait_for_outcome();
-        let outcome = with_timeout(predecessor.max_wait, outcome).await;
-        if outcome.is_none() {
-            // Where both are of one client, others have waited for this one.
-            let of_predecessor = predecessor.observer.others_wait.as_ref();
-            let of_both = [of_predecessor, self.flight.others_wait.get()];
-            let noted = of_both.into_iter().flatten();
-            noted.for_each(|wait| self.note(wait));
+    /// without a fence make at most two calls. It waits for each until its takeover timeout: the client
+    /// of that has held up this one then. Dropping the future has no effect on any flight.
+    pub(crate) async fn wait_for_predecessors(&self) -> Vec<FlightOutcome<H>> {
+        let (began, mut outcomes) = (Instant::now(), Vec::new());
+        let predecessors = &self.flight.predecessors;
+        (predecessors.iter()).for_each(|predecessor| predecessor.observer.detach_call());
+        for predecessor in predecessors {
+            let left = predecessor.max_wait.saturating_sub(began.elapsed());
+            let outcome = predecessor.observer.wait_for_outcome();
+            match with_timeout(left, outcome).await {
+                Some(outcome) => outcomes.push(outcome),
+                None => self.note_waited_for(predecessor),
+            }
         }
-        outcome
+        outcomes
+    }
+
+    /// Notes that this flight has waited for another one in vain. Where both are of one client, others
+    /// have waited for this one.
+    fn note_waited_for(&self, predecessor: &Predecessor<F, H>) {
+        let of_predecessor = predecessor.observer.others_wait.as_ref();
+        let of_both = [of_predecessor, self.flight.others_wait.get()];
+        let noted = of_both.into_iter().flatten();
+        noted.for_each(|wait| self.note(wait));
     }
 
     /// Tells the table that the call begins: from now on requests that need a later call, or that

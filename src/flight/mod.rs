@@ -45,9 +45,8 @@
 //! dropped before it has an outcome leaves the flight vacant, and a follower takes over.
 //!
 //! A client whose flight has [held up](hold_ups) others leads none that requests of other clients wait
-//! for, but those of clients like it. A flight that is [avoided](avoided) so keeps its place behind the
-//! one that is opened instead. And of each limited number of places a client has its
-//! [share](shares).
+//! for, but those of clients like it. A flight that is avoided so goes on [behind](lineups) the one that is
+//! opened instead. And of each limited number of places a client has its [share](shares).
 //!
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
 //! [`ExpiringSet`] of keys to be treated differently for a while.
@@ -57,7 +56,6 @@
 //! stored. Start reading at [`Flights::enter`], then [`Leader`].
 
 mod announcement;
-mod avoided;
 mod budget;
 mod expiring_set;
 mod flight_maps;
@@ -65,6 +63,7 @@ mod follower;
 mod hold_ups;
 mod join_rules;
 mod leader;
+mod lineups;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod pacing;

@@ -75,7 +75,7 @@ impl<F, H> Flights<F, H> {
     /// start. Followers of a flight that is replaced keep following it.
     ///
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
-    /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
+    /// flight that it opens waits for the current ones, see [`Leader::wait_for_predecessors`].
     ///
     /// While the calls of the key are paced, a request joins only a flight with a response, and
     /// opens one only in the place that it was granted.
@@ -112,7 +112,7 @@ impl<F, H> Flights<F, H> {
             None if is_paced => return Entered::NeedsPlace,
             None => {}
         }
-        let new = |current: Option<&Flight<F, H>>| Flight::new(fence, id, rules, current);
+        let new = |before: &[&Flight<F, H>]| Flight::new(fence, id, rules, before);
         Entered::Leader(self.open(maps, (key, rules), new))
     }
 
@@ -220,7 +220,7 @@ impl<F, H> Flights<F, H> {
         let begun = (maps.refreshes).choose_length(&key, rules, avoids, short)?;
         let id = next_id();
         maps.refreshes.begin(key, id, begun, join_rules);
-        let flight = Flight::new(Some(fence), id, join_rules, None);
+        let flight = Flight::new(Some(fence), id, join_rules, &[]);
         Some((self.open(maps, (key, join_rules), |_| flight), begun.1))
     }
 
@@ -228,7 +228,7 @@ impl<F, H> Flights<F, H> {
         &self,
         mut maps: MutexGuard<'_, FlightMaps<F, H>>,
         (key, rules): (CacheKey, JoinRules),
-        new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
+        new: impl FnOnce(&[&Flight<F, H>]) -> Flight<F, H>,
     ) -> Leader<F, H> {
         let (flight, replaced) = maps.insert(key, rules, new);
         drop(maps);

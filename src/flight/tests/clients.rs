@@ -255,17 +255,17 @@ async fn a_call_without_a_fence_waits_once_for_that_of_a_client_that_hangs() {
     };
     let first = hang(1, 0);
     let next = lead_without_fence(&flights, client(2), 1);
-    assert!(next.wait_for_predecessor().await.is_none());
+    assert!(next.wait_for_predecessors().await.is_empty());
     drop(next);
     // While it hangs on.
-    assert!(!lead_without_fence(&flights, client(3), 9).has_predecessor());
+    assert!(!lead_without_fence(&flights, client(3), 9).has_predecessors());
     drop(first);
     let second = hang(1, 20);
-    assert!(lead_without_fence(&flights, client(1), 21).has_predecessor());
-    assert!(!lead_without_fence(&flights, client(2), 22).has_predecessor());
+    assert!(lead_without_fence(&flights, client(1), 21).has_predecessors());
+    assert!(!lead_without_fence(&flights, client(2), 22).has_predecessors());
     drop(second);
     let _other = hang(4, 30);
-    assert!(lead_without_fence(&flights, client(2), 31).has_predecessor());
+    assert!(lead_without_fence(&flights, client(2), 31).has_predecessors());
 }
 
 /// As those that follow it.
@@ -282,7 +282,7 @@ async fn a_call_without_a_fence_waits_once_for_those_of_a_client_that_are_slow()
             let slow = lead_without_fence(&flights, client(1), seconds);
             let _ = slow.begin_call(at(seconds));
             let next = lead_without_fence(&flights, client(2), seconds + 1);
-            assert_eq!(next.has_predecessor(), waits, "{outcome:?}");
+            assert_eq!(next.has_predecessors(), waits, "{outcome:?}");
             tokio::time::advance(Duration::from_secs(9)).await;
             match outcome.clone() {
                 FlightOutcome::Shared(head) => {

@@ -1,8 +1,8 @@
 //! Tests of the table: leaders, followers, waiting calls, and entries left behind. Those of paced
 //! calls are in `places`.
 
-mod avoided;
 mod clients;
+mod lineups;
 mod others_wait;
 mod places;
 mod rivals;
@@ -113,7 +113,8 @@ fn lead_without_fence(flights: &Table, seconds: u64) -> Leader<u64, ()> {
 
 /// The longest time that a leader waits for the flight before its own.
 fn max_wait(leader: &Leader<u64, ()>) -> Option<Duration> {
-    leader.predecessor().map(|predecessor| predecessor.max_wait)
+    let first = leader.flight.predecessors.first();
+    first.map(|predecessor| predecessor.max_wait)
 }
 
 /// A future that a test polls step by step.
@@ -238,7 +239,7 @@ fn the_takeover_timeout_ends_with_the_response_head() {
 fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
     let flights = Flights::default();
     let running = lead_without_fence(&flights, 0);
-    assert!(running.predecessor().is_none(), "there was no flight");
+    assert!(!running.has_predecessors(), "there was no flight");
     let joined = enter_without_fence(&flights, 0);
     assert!(matches!(joined, Entered::Follower(_)));
     assert!(matches!(enter(&flights, 1, 0), Entered::Follower(_)));
@@ -248,7 +249,7 @@ fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
     let joined = enter_without_fence(&flights, 0);
     assert!(matches!(joined, Entered::Follower(_)));
     assert_eq!(max_wait(&next), Some(Duration::from_secs(10)));
-    let mut wait = Stepped::new(next.wait_for_predecessor());
+    let mut wait = Stepped::new(next.wait_for_predecessors());
     assert!(wait.poll().is_none());
     assert_eq!(flights.len(), 2);
     running.publish(FlightOutcome::Shared(Arc::new(())));
@@ -274,10 +275,10 @@ fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
             .is_none()
     );
     let fenced = lead(&flights, 1, 0);
-    assert!(fenced.predecessor().is_none(), "it waits for no other");
+    assert!(!fenced.has_predecessors(), "it waits for no other");
     // A flight without a fence, which waits, does not hide the one that has a fence.
     let next = lead_without_fence(&flights, 0);
-    assert!(next.predecessor().is_some());
+    assert!(next.has_predecessors());
     let follower = follow(&flights);
     fenced.publish(FlightOutcome::Shared(Arc::new(())));
     let outcome = Stepped::new(follower.wait()).poll();
@@ -297,7 +298,7 @@ fn a_leader_that_waits_for_another_flight_is_not_its_follower() {
     assert_eq!(max_wait(&next), Some(rest), "the rest of ten seconds");
     drop(next);
     let later = lead_without_fence(&flights, 10);
-    assert!(later.predecessor().is_none(), "the running call hangs");
+    assert!(!later.has_predecessors(), "the running call hangs");
     drop((running, later));
 }
 

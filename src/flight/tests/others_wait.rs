@@ -91,7 +91,7 @@ async fn a_call_without_a_fence_is_not_charged_with_its_wait_for_another_client(
         let hangs = lead_without_fence(&flights, client(1), 0);
         let _ = hangs.begin_call(at(0));
         let next = lead_without_fence(&flights, client(number), 0);
-        assert!(next.has_predecessor());
+        assert!(next.has_predecessors());
         let follower = enter_as(&flights, client(3), 0);
         assert!(matches!(follower, Entered::Follower(_)));
         tokio::time::advance(Duration::from_secs(9)).await;

@@ -76,9 +76,9 @@ where
 {
     async move {
         let fence = storage_fence(&state, &fill, outgoing.at);
-        if let Some(leader) = leader.as_deref().filter(|leader| leader.has_predecessor()) {
+        if let Some(leader) = leader.as_deref().filter(|leader| leader.has_predecessors()) {
             // Boxed, because few flights have one.
-            Box::pin(wait_for_predecessor(&state, leader, &outgoing)).await;
+            Box::pin(wait_for_predecessors(&state, leader, &outgoing)).await;
         }
         let marked = Marked::new(inner, &state);
         let layers = marked.layers();
@@ -235,22 +235,23 @@ fn refusal_of<F>(decision: &Result<Box<Storable<F>>, Refusal>) -> Option<Refusal
     }
 }
 
-/// Waits for the call before this one, which must end first.
-async fn wait_for_predecessor<B: Backend>(
+/// Waits for the calls before this one, which must end first.
+async fn wait_for_predecessors<B: Backend>(
     state: &LayerState<B>,
     leader: &Leader<B::Fence, SharedHead>,
     outgoing: &OutgoingRequest,
 ) {
-    let Some(refused) = leader.wait_for_predecessor().await else {
-        return;
-    };
-    let FlightOutcome::Refused { kind, .. } = refused else {
-        return;
-    };
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let key = NotedKey::new(&leader.key(), kind);
-    let request = || outgoing.digest(state);
-    if kind == outgoing.kind && uncacheable.contains(key, state.now(), request) {
+    let is_for_all = |outcome: &FlightOutcome<SharedHead>| {
+        let FlightOutcome::Refused { kind, .. } = *outcome else {
+            return false;
+        };
+        let key = NotedKey::new(&leader.key(), kind);
+        let request = || outgoing.digest(state);
+        kind == outgoing.kind && uncacheable.contains(key, state.now(), request)
+    };
+    let outcomes = leader.wait_for_predecessors().await;
+    if let Some(refused) = outcomes.into_iter().find(is_for_all) {
         // The response to this call will not be shareable either.
         leader.close_with(refused);
     }

@@ -42,7 +42,7 @@ impl Counts {
 }
 
 /// A page whose plain calls take what `cost` says for their number, in ms. Requests with `x-odd` do
-/// what that says: `hangs`, `takes MS STATUS`.
+/// what that says: `hangs`, `takes MS STATUS`. A POST fails with it, and succeeds without.
 pub fn page(
     cost: impl Fn(usize) -> u64 + Send + Sync + 'static,
     directives: &'static str,
@@ -64,7 +64,8 @@ pub fn limited_page(
         let workers = workers.clone();
         async move {
             if *request.method() == Method::POST {
-                return Ok(answer(204, &[], ""));
+                let fails = request.headers().contains_key("x-odd");
+                return Ok(answer(if fails { 500 } else { 204 }, &[], ""));
             }
             let odd = request.headers().get("x-odd");
             let odd = odd.map_or("", |odd| odd.to_str().expect("text"));

@@ -6,9 +6,10 @@ use http::Method;
 use tokio::time::sleep;
 use tower::Layer;
 
-use super::{MS, honest, odd, origin, waits, with_clients};
-use crate::support::send;
+use super::counted_page::{NAMES, Service, ask, does, page, start, takes};
+use super::{FOR_EVER, MS, from, honest, odd, origin, waits, with_clients};
 use crate::support::time::SECOND;
+use crate::support::{get, send};
 
 /// What honest clients wait for a page, one request each second, while the stranger keeps it from being
 /// stored by writes whose outcome is unknown (as documented), and sends one request at a time.
@@ -55,5 +56,67 @@ async fn calls_without_a_fence_wait_once_for_those_of_a_stranger_that_are_slow()
     }
     for (stranger, got) in all {
         assert!(got.0 <= SECOND, "{stranger:?}: {got:?}");
+    }
+}
+
+/// Keeps a page from being stored, by writes whose outcome is unknown.
+async fn write_again_and_again(service: Service) {
+    loop {
+        let mut write = does("/a", "fails");
+        *write.method_mut() = Method::POST;
+        send(&service, write).await;
+        sleep(4 * SECOND).await;
+    }
+}
+
+/// The calls of a stranger that waits for nobody are short, and others wait for them, too: those calls
+/// that all wait for are not begun beside each other because of that.
+#[tokio::test(start_paused = true)]
+async fn short_calls_without_a_fence_hide_no_long_ones() {
+    let strangers = [
+        (1, 404, 20),
+        (10, 404, 5),
+        (20, 404, 5),
+        (20, 500, 20),
+        (50, 200, 20),
+    ];
+    for clients in [2, 10] {
+        let run = async |stranger: Option<(u64, u16, u32)>| {
+            let (origin, counts) = page(|_| 1500, "public, max-age=5");
+            let service = with_clients().layer(origin);
+            let writing = tokio::spawn(write_again_and_again(service.clone()));
+            let attacked = service.clone();
+            let attack = tokio::spawn(async move {
+                let Some((took, status, pause)) = stranger else {
+                    return;
+                };
+                loop {
+                    sleep(MS * pause).await;
+                    start(&attacked, takes("/a", took, status), FOR_EVER);
+                }
+            });
+            let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
+            let got = ask(&service, request, (3000, 25, FOR_EVER)).await;
+            writing.abort();
+            attack.abort();
+            println!(
+                "{clients} clients, {stranger:?}: {} calls, {got:?}",
+                counts.plain()
+            );
+            (counts.plain(), got)
+        };
+        let (alone, got_alone) = run(None).await;
+        for stranger in strangers {
+            let (beside, got) = run(Some(stranger)).await;
+            // Until a client is noted whose calls fail, requests that have followed one are paced: a
+            // few call at once.
+            let factor = if stranger.1 == 500 { 4 } else { 1 };
+            assert!(beside <= factor * alone + 5, "{clients}, {stranger:?}");
+            assert!(
+                5 * got.mean <= 6 * got_alone.mean,
+                "{clients}, {stranger:?}"
+            );
+            assert!(25 * got.long <= got.count, "{clients}, {stranger:?}");
+        }
     }
 }
