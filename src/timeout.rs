@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::{Instant, Sleep};
 
 /// The rate below which a transfer times out, in bytes a second.
@@ -45,7 +46,8 @@ enum Limit {
 enum Timer {
     /// The inner future has not been pending yet.
     Unset,
-    Running(Pin<Box<Sleep>>),
+    /// Without tokio's budget: a future that always uses up its own would never time out.
+    Running(Pin<Box<Unconstrained<Sleep>>>),
     /// There is no runtime, hence no timer.
     Unavailable,
 }
@@ -125,7 +127,7 @@ impl Timer {
             Limit::At(deadline) => tokio::time::sleep_until(deadline),
         };
         match Handle::try_current() {
-            Ok(_) => Self::Running(Box::pin(sleep())),
+            Ok(_) => Self::Running(Box::pin(unconstrained(sleep()))),
             Err(_) => Self::Unavailable,
         }
     }
