@@ -369,10 +369,10 @@ fn redirect(
 }
 
 fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Full<Bytes>> {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    // Two are no request (RFC 9112 §3.2).
+    let is_invalid = hosts.next().is_some();
     let authority = request.uri().authority().cloned();
     let authority = authority.or_else(|| host?.parse::<http::uri::Authority>().ok());
     let path = request
@@ -385,7 +385,7 @@ fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Full<By
     });
     let mut response = Response::new(Full::default());
     match location.map(HeaderValue::try_from) {
-        Some(Ok(location)) if path.starts_with('/') => {
+        Some(Ok(location)) if path.starts_with('/') && !is_invalid => {
             *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
             response.headers_mut().insert(LOCATION, location);
         }

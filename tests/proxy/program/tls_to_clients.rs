@@ -229,6 +229,13 @@ async fn clients_without_tls_are_redirected() {
     }
     let said = exchange(plain, "GET / HTTP/1.0\r\n\r\n").await;
     assert!(said.starts_with("HTTP/1.0 400 "), "{said}");
+    // RFC 9112 §3.2: two lines are no request, whatever the target names.
+    for target in ["/", "http://a/"] {
+        let said =
+            format!("GET {target} HTTP/1.1\r\nhost: a\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let said = exchange(plain, said).await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    }
     // P9: a head has the same limit as one for the upstream, whatever the version.
     let mut client = Http2::connect(plain).await;
     let long = "x".repeat(22 * 1024);
@@ -243,7 +250,7 @@ async fn clients_without_tls_are_redirected() {
     let metrics = last_get("/metrics").replace("test.example", "127.0.0.1");
     let metrics = exchange(admin.parse().expect("a port"), metrics).await;
     let count = metrics.lines().find_map(|line| line.strip_prefix(rejected));
-    assert_eq!(count, Some("2"), "{metrics}");
+    assert_eq!(count, Some("4"), "{metrics}");
     assert_eq!(origin.heard().len(), 0);
     proxy.signal("TERM").await;
     assert_eq!(proxy.exit().await.code(), Some(0));
