@@ -141,8 +141,9 @@ impl<B: Backend> PendingInvalidation<B> {
         let resources = match outcome {
             WriteOutcome::Rejected => Vec::new(),
             WriteOutcome::Unknown if !self.state.config.invalidate_on_unknown => Vec::new(),
-            WriteOutcome::Unknown => self.resources(&[], response),
-            WriteOutcome::Committed => self.resources(&self.destinations(), response),
+            WriteOutcome::Unknown | WriteOutcome::Committed => {
+                self.resources(&self.destinations(), response)
+            }
         };
         let targets = WriteTargets::new(resources);
         match response {
@@ -157,7 +158,8 @@ impl<B: Backend> PendingInvalidation<B> {
     }
 
     /// What the request names beside its target. Only the methods that change it count: to another
-    /// one, a response vouches for nothing that its client has named.
+    /// one, a response vouches for nothing that its client has named. They change both resources,
+    /// so what is unknown of one is unknown of the other.
     fn destinations(&self) -> Vec<&HeaderValue> {
         match self.request.method.as_str() {
             "COPY" | "MOVE" => self.request.headers.get_all(DESTINATION).iter().collect(),

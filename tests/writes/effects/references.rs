@@ -101,7 +101,11 @@ async fn a_move_invalidates_its_destination() {
         // P9: no answer vouches for what a request names, but one to a method that changes it.
         ("POST", 201, "http://test.example/b", false),
         ("MOVE", 412, "http://test.example/b", false),
-        ("MOVE", 500, "http://test.example/b", false),
+        ("POST", 500, "http://test.example/b", false),
+        // It may have been done, or be done yet, as of the target.
+        ("MOVE", 500, "http://test.example/b", true),
+        ("COPY", 504, "http://test.example/b", true),
+        ("MOVE", 500, "http://other.example/b", false),
         ("MOVE", 201, "no reference: {", false),
     ] {
         let origin = origin(&Arc::default(), move |_| async move {
@@ -118,6 +122,14 @@ async fn a_move_invalidates_its_destination() {
         send(&service, write).await;
         let is_kept = is_stored(&service, get("/b")).await;
         assert_eq!(is_kept, !is_gone, "{method} {status} {destination}");
+        if is_gone && status >= 500 {
+            let within = send(&service, get("/b")).await;
+            let said = within.cache_status();
+            assert_eq!(
+                said, "fwd=uri-miss; detail=write-grace",
+                "{method} {status}"
+            );
+        }
         assert!(is_stored(&service, get("/other")).await, "{destination}");
     }
 }
