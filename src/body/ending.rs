@@ -1,17 +1,23 @@
 //! A body whose end is passed on only when some work is done: the last bytes, the trailers, or the
 //! end itself.
 //!
-//! Knows nothing of the work. Start with [`EndingBody::begin`].
+//! If the reader leaves before that, the work takes over the rest of the body.
+//!
+//! Knows nothing of the work. Start with [`EndingBody::after_head`].
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::coop::consume_budget;
 
+use crate::error::panics::{Panicked, catch};
 use crate::error::{BodyError, SharedError};
 
 use super::byte_meter::ByteMeter;
@@ -19,20 +25,23 @@ use super::first_frames::AT_ONCE;
 use super::origin::OriginBody;
 
 /// Work at the end of a body. Dropped before, it is for the work itself to see to that.
-pub(crate) trait EndWork: Send + Sync {
+pub(crate) trait EndWork<B>: Send + Sync {
     /// Begins the work.
     fn begin(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Takes over the rest of the body: its reader has left before the end.
+    fn take_over(self: Box<Self>, rest: EndingBody<B>);
 }
 
 /// The work and its progress.
-enum EndProgress {
+enum EndProgress<B> {
     None,
-    Waiting(Box<dyn EndWork>),
+    Waiting(Box<dyn EndWork<B>>),
     /// Behind a mutex, which is never locked, as a future need not be `Sync`, and a body is.
     Running(Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>),
 }
 
-impl EndProgress {
+impl<B> EndProgress<B> {
     /// Begins the work unless it has begun.
     fn begin(&mut self) {
         if matches!(self, Self::Waiting(_))
@@ -58,7 +67,10 @@ pub(super) type FramePoll<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
 
 /// A body of the inner service, with work at its end.
 pub(crate) struct EndingBody<B> {
-    body: Pin<Box<OriginBody<B>>>,
+    /// `None` once the work has taken it over.
+    body: Option<Pin<Box<OriginBody<B>>>>,
+    /// Whether a poll of the body has not returned: it is not polled again.
+    has_panicked: bool,
     /// The frames that were polled, and not passed on yet.
     held: VecDeque<Result<Frame<Bytes>, SharedError>>,
     /// The announced bytes that are still to come.
@@ -67,42 +79,27 @@ pub(crate) struct EndingBody<B> {
     is_whole: bool,
     /// Whether the body is not to be polled again.
     has_ended: bool,
-    work: EndProgress,
+    work: EndProgress<B>,
     meter: Option<ByteMeter>,
 }
 
-impl<B: Body<Data = Bytes>> EndingBody<B> {
-    /// Lets the bytes be counted as they are read.
-    pub(crate) fn set_meter(&mut self, meter: ByteMeter) {
-        self.meter = Some(meter);
-    }
-
-    /// A body, with the frames of it that are there at once. `announced` is its `Content-Length`.
-    ///
-    /// It has to be polled again if there is more to come: no task is woken for it yet.
-    pub(crate) fn begin(body: OriginBody<B>, announced: Option<u64>) -> Self
-    where
-        B::Error: Send + 'static,
-    {
-        let mut begun = Self {
-            body: Box::pin(body),
+impl<B> EndingBody<B> {
+    fn new(body: Pin<Box<OriginBody<B>>>, left: Option<u64>) -> Self {
+        Self {
+            body: Some(body),
+            has_panicked: false,
             held: VecDeque::new(),
-            left: announced,
-            is_whole: false,
+            left,
+            is_whole: left == Some(0),
             has_ended: false,
             work: EndProgress::None,
             meter: None,
-        };
-        let mut cx = Context::from_waker(Waker::noop());
-        for _ in 0..AT_ONCE {
-            match begun.poll_body(&mut cx) {
-                Poll::Ready(Ok(())) if !begun.is_whole => continue,
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-                Poll::Ready(Err(error)) => begun.held.push_back(Err(error.into_shared())),
-            }
-            break;
         }
-        begun
+    }
+
+    /// Lets the bytes be counted as they are read.
+    pub(crate) fn set_meter(&mut self, meter: ByteMeter) {
+        self.meter = Some(meter);
     }
 
     /// Whether the end is there already: then there is no time for work before it.
@@ -110,29 +107,90 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
         self.is_whole
     }
 
-    /// Lets the end wait for work.
-    pub(crate) fn set_work(&mut self, work: Box<dyn EndWork>) {
-        self.work = EndProgress::Waiting(work);
+    /// Whether polling the body has panicked. Its reader gets an error then.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.has_panicked
     }
 
+    /// Lets the end wait for work.
+    pub(crate) fn set_work(&mut self, work: Box<dyn EndWork<B>>) {
+        self.work = EndProgress::Waiting(work);
+    }
+}
+
+impl<B: Body<Data = Bytes, Error: Send + 'static>> EndingBody<B> {
+    /// A body that goes on after its head, as far as the head tells. One that has ended with it is
+    /// given back.
+    pub(crate) fn after_head(
+        headers: &HeaderMap,
+        body: OriginBody<B>,
+    ) -> Result<Self, OriginBody<B>> {
+        let announced = announced_length(headers);
+        if has_no_more(&body) || announced == Some(0) {
+            return Err(body);
+        }
+        Ok(Self::begin(body, announced))
+    }
+
+    /// A body, with the frames of it that are there at once. `left` is its announced length.
+    ///
+    /// It has to be polled again if there is more to come: no task is woken for it yet.
+    pub(crate) fn begin(body: OriginBody<B>, left: Option<u64>) -> Self {
+        let mut begun = Self::new(Box::pin(body), left);
+        if let Err(Panicked) = catch(|| begun.poll_first()) {
+            begun.is_whole = true;
+        }
+        begun
+    }
+
+    /// Polls the body as often as it has a frame, and has not ended.
+    fn poll_first(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..AT_ONCE {
+            if self.is_whole {
+                return;
+            }
+            match self.poll_body(&mut cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.held.push_back(Err(error.into_shared())),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Reads the body to its end, for no reader. One that fails has ended.
+    pub(crate) async fn discard(mut self) {
+        while !self.is_whole {
+            // A body that always has a frame must not keep its task from being stopped.
+            consume_budget().await;
+            let _ = poll_fn(|cx| self.poll_body(cx)).await;
+            self.held.clear();
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> EndingBody<B> {
     /// Takes the next frame of the body, or its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError<B::Error>>> {
-        let Some(frame) = ready!(self.body.as_mut().poll_frame(cx)) else {
+        let Some(body) = self.body.as_mut().filter(|_| !self.has_panicked) else {
             (self.has_ended, self.is_whole) = (true, true);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Err(BodyError::cache(Panicked)));
         };
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => {
+        self.has_panicked = true;
+        let polled = body.as_mut().poll_frame(cx);
+        self.has_panicked = false;
+        let frame = match ready!(polled) {
+            Some(Ok(frame)) => frame,
+            end => {
                 (self.has_ended, self.is_whole) = (true, true);
-                return Poll::Ready(Err(error));
+                return Poll::Ready(end.map_or(Ok(()), |failed| failed.map(drop)));
             }
         };
         if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
             *left = left.saturating_sub(data.len() as u64);
         }
         // A server asks for no more than it has announced.
-        self.is_whole |= frame.is_trailers() || self.left == Some(0) || has_no_more(&*self.body);
+        self.is_whole |= frame.is_trailers() || self.left == Some(0) || has_no_more(&**body);
         self.held.push_back(Ok(frame));
         Poll::Ready(Ok(()))
     }
@@ -167,7 +225,9 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     /// Whether nothing is left. A body whose work has not begun is to be polled for its end.
     pub(crate) fn is_at_end(&self) -> bool {
         let is_done = matches!(self.work, EndProgress::None);
-        is_done && self.held.is_empty() && (self.has_ended || self.body.is_end_stream())
+        let is_over = |body: &Pin<Box<OriginBody<B>>>| body.is_end_stream();
+        let is_over = !self.has_panicked && self.body.as_ref().is_some_and(is_over);
+        is_done && self.held.is_empty() && (self.has_ended || is_over)
     }
 
     /// The hint of the body, and no more: one that has broken off or ended too early is not as long as
@@ -175,7 +235,8 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     pub(crate) fn hint(&self) -> SizeHint {
         let held = self.held.iter().flatten().filter_map(Frame::data_ref);
         let held: u64 = held.map(|data| data.len() as u64).sum();
-        let rest = self.body.size_hint();
+        let hint = |body: &Pin<Box<OriginBody<B>>>| body.size_hint();
+        let rest = self.body.as_ref().map_or_else(SizeHint::default, hint);
         let mut whole = SizeHint::new();
         whole.set_lower(held.saturating_add(rest.lower()));
         if let Some(upper) = rest.upper().and_then(|upper| held.checked_add(upper)) {
@@ -185,7 +246,24 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     }
 }
 
+/// A reader that leaves before the end leaves the rest of the body to the work.
+impl<B> Drop for EndingBody<B> {
+    fn drop(&mut self) {
+        if let EndProgress::Waiting(work) = std::mem::replace(&mut self.work, EndProgress::None)
+            && let Some(body) = self.body.take_if(|_| !self.has_panicked)
+        {
+            work.take_over(Self::new(body, self.left));
+        }
+    }
+}
+
+/// The length that a server sends, and no more.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 /// Whether nothing of a body is to come.
-pub(crate) fn has_no_more(body: &impl Body) -> bool {
+fn has_no_more(body: &impl Body) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }

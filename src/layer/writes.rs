@@ -146,10 +146,15 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.write_grace_window = window)
     }
 
-    /// Sets how long a write may run on after its client left.
+    /// Sets how long a write may run on after its client left, the body of its response included.
     ///
-    /// Default: 60 seconds; then its future is dropped and its outcome is
+    /// Default: 60 seconds; then its future or its body is dropped and its outcome is
     /// [unknown](WriteOutcome). With zero it is dropped when the client leaves.
+    ///
+    /// The inner service may do its work while it sends the body. So the body of a committed write
+    /// is read to its end, as fast as it comes, and its resources are invalidated once more then.
+    /// Choose a short time where responses to unsafe methods are endless, such as streams of
+    /// events.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.detached_write_timeout = timeout)
@@ -157,11 +162,12 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets how many writes may run on at the same time after their clients left.
     ///
-    /// Default: 4,096. Each takes the memory of the inner service's future and, until that ends,
-    /// whatever the future uses. A write beyond the limit is dropped when its client leaves, and
-    /// its outcome is [unknown](WriteOutcome). With 0 no write runs on. Clones of a layer share the
-    /// count; [`Stats::abandoned_writes`](crate::stats::Stats::abandoned_writes) counts those that
-    /// were dropped.
+    /// Default: 4,096. Each takes the memory of the inner service's future or of its body and,
+    /// until that ends, whatever these use. A write beyond the limit is dropped when its client
+    /// leaves, and its outcome is [unknown](WriteOutcome). With 0 no write runs on. Clones of a
+    /// layer share the count;
+    /// [`Stats::abandoned_writes`](crate::stats::Stats::abandoned_writes) counts those that were
+    /// dropped.
     #[must_use]
     pub fn max_detached_writes(self, max: usize) -> Self {
         self.with(|config| config.max_detached_writes = max)

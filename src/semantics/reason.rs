@@ -509,8 +509,9 @@ reasons! {
     ///
     /// **A client that leaves changes none of this.** The write runs to its end in a task of its
     /// own, and is judged by its response as soon as its head is there; until then nothing is
-    /// invalidated. Only a write that cannot run on is dropped, and its outcome is unknown at once:
-    /// outside of a tokio runtime, beyond
+    /// invalidated. The body of a committed one is read on, too, and its resources are invalidated
+    /// once more at the end. Only a write that cannot run on is dropped, and its outcome is unknown
+    /// at once: outside of a tokio runtime, beyond
     /// [`max_detached_writes`](crate::CacheLayer::max_detached_writes) or
     /// [`detached_write_timeout`](crate::CacheLayer::detached_write_timeout), and in a shutdown.
     ///

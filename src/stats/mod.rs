@@ -264,13 +264,14 @@ pub struct Stats {
     pub refusals: ReasonCounts<Refusal>,
     /// Writes, by outcome.
     pub writes: ReasonCounts<WriteOutcome>,
-    /// Writes that ran on although their client had left. Their outcome is counted in `writes` when
-    /// they end.
+    /// Writes that ran on although their client had left, before the head of the response or within
+    /// its body. Their outcome is counted in `writes` when the head is there.
     pub detached_writes: u64,
     /// Writes whose client had left and that were dropped before their end: outside of a tokio
     /// runtime, beyond [`max_detached_writes`](crate::CacheLayer::max_detached_writes) or
     /// [`detached_write_timeout`](crate::CacheLayer::detached_write_timeout), in a shutdown, or in
-    /// a panic. Their outcome is unknown.
+    /// a panic. Their outcome is unknown; those whose head was there are counted as committed in
+    /// `writes`.
     pub abandoned_writes: u64,
     /// Invalidations that the backend acknowledged, one for each resource or group.
     pub invalidations: u64,

@@ -2,27 +2,27 @@
 //!
 //! What is stored in between may be older than that work, so the targets are invalidated once more,
 //! before the end of the body is passed on. Nothing is held up meanwhile: a client that does not
-//! read delays no more than its own end.
+//! read delays no more than its own end. If the client leaves within the body, the rest is read
+//! without it ([`detached`](super::detached)).
 
 use std::future::Future;
 use std::pin::Pin;
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, response};
+use http::response;
 use tokio::runtime::Handle;
 use tracing::Span;
 
 use crate::backend::Backend;
-use crate::body::ending::{EndWork, EndingBody, has_no_more};
+use crate::body::ending::{EndWork, EndingBody};
 use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
 use crate::error::SharedError;
 use crate::semantics::reason::WriteOutcome;
 use crate::service::bounds::InnerBody;
 
-use super::detached::invalidate_in_background;
+use super::detached::{invalidate_in_background, read_on};
 use super::targets::{PendingInvalidation, WriteTargets};
-use super::write_guard::WriteGuard;
+use super::write_guard::CommittedWrite;
 
 /// The body of the response to a write.
 pub(super) enum WriteBody<Res> {
@@ -43,40 +43,54 @@ impl<Res> WriteBody<Res> {
 /// Not where it has ended already, or comes with the head: the invalidation that is to come follows
 /// its end then. A write that was not committed has no targets to look at again: a rejected one has
 /// done nothing, and after an unknown one nothing is stored for a while.
-pub(super) fn begin_body<F, B, Res>(
-    guard: &WriteGuard<F, B>,
+pub(super) fn begin_body<B: Backend, Res: InnerBody>(
+    write: Option<CommittedWrite<'_, B>>,
     head: &response::Parts,
     body: WriteBody<Res>,
-) -> ResponseBody<Res>
-where
-    F: Future<Output: Send> + Send + 'static,
-    B: Backend,
-    Res: InnerBody,
-{
+) -> ResponseBody<Res> {
     let body = match body {
         WriteBody::Whole(body) => return body,
         WriteBody::Streaming(body) => body,
     };
-    let announced = announced_length(&head.headers);
-    let targets = guard.committed_targets();
-    let (Some(targets), false) = (targets, has_no_more(&body) || announced == Some(0)) else {
+    let Some(write) = write else {
         return ResponseBody::from_origin(body);
     };
-    let mut body = EndingBody::begin(body, announced);
-    if !body.is_whole() {
-        body.set_work(Box::new(LateInvalidation::new(guard.pending(), targets)));
+    match EndingBody::after_head(&head.headers, body) {
+        Ok(body) => ResponseBody::ending(with_late_invalidation(write, body)),
+        Err(ended) => ResponseBody::from_origin(ended),
     }
-    ResponseBody::ending(body)
 }
 
-/// The length that a server sends, and no more.
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    let length = headers.get(CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+/// Reads a body on after its client has left while it was collected. `left` is the announced length
+/// of its rest.
+pub(super) fn read_without_client<B: Backend, Res: InnerBody>(
+    write: CommittedWrite<'_, B>,
+    body: OriginBody<Res>,
+    left: u64,
+) {
+    // Its reader leaves at once.
+    drop(with_late_invalidation(
+        write,
+        EndingBody::begin(body, Some(left)),
+    ));
 }
 
-/// An invalidation that is to come. Dropped before that, as when the client leaves within the body,
-/// it comes at once.
+/// Lets the end of a body wait for an invalidation, unless the end is there already.
+fn with_late_invalidation<B: Backend, Res: InnerBody>(
+    write: CommittedWrite<'_, B>,
+    mut body: EndingBody<Res>,
+) -> EndingBody<Res> {
+    if body.has_panicked() {
+        write.pending.state.shared.background.report_panic();
+    }
+    if !body.is_whole() {
+        body.set_work(Box::new(LateInvalidation::new(write)));
+    }
+    body
+}
+
+/// An invalidation that is to come. Dropped before that, as when the body breaks off, it comes at
+/// once.
 struct LateInvalidation<B: Backend> {
     pending: PendingInvalidation<B>,
     /// The runtime for a task. The body may be dropped outside of any.
@@ -87,12 +101,12 @@ struct LateInvalidation<B: Backend> {
 }
 
 impl<B: Backend> LateInvalidation<B> {
-    fn new(pending: &PendingInvalidation<B>, targets: WriteTargets) -> Self {
+    fn new(write: CommittedWrite<'_, B>) -> Self {
         Self {
-            pending: pending.without_fields(),
-            runtime: Handle::try_current().ok(),
-            span: Span::current(),
-            targets: Some(targets),
+            pending: write.pending.without_fields(),
+            runtime: write.runtime.cloned(),
+            span: write.span.clone(),
+            targets: Some(write.targets.clone()),
         }
     }
 
@@ -108,9 +122,16 @@ impl<B: Backend> LateInvalidation<B> {
     }
 }
 
-impl<B: Backend> EndWork for LateInvalidation<B> {
+impl<B: Backend, Res: InnerBody> EndWork<Res> for LateInvalidation<B> {
     fn begin(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(self.invalidate())
+    }
+
+    fn take_over(mut self: Box<Self>, rest: EndingBody<Res>) {
+        if let Some(targets) = self.targets.take() {
+            let _entered = self.span.clone().entered();
+            read_on(&self.pending, self.runtime.as_ref(), targets, rest);
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 //!
 //! * [`write_guard`]: sees to the invalidation whatever becomes of the client.
-//! * [`detached`]: runs a write on whose client has left.
+//! * [`detached`]: runs a write on whose client has left, to the end of its body.
 //! * [`outcome`]: committed, rejected or unknown, by the head of the response.
 //! * [`targets`]: the resources and groups that a write invalidates.
 //! * [`named`]: the resources that a response or `also_invalidate` names.
 //! * [`invalidate`]: invalidates them.
 //! * [`late_work`]: invalidates once more at the end of the response, if that is later than its head.
 //! * [`store_write_response`]: write-through, which stores the response to a write.
+//! * [`collecting`]: collects the body of such a response.
 
+mod collecting;
 mod detached;
 pub(crate) mod invalidate;
 mod late_work;
@@ -28,7 +30,6 @@ use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
 
 use self::late_work::WriteBody;
-use self::outcome::head_of;
 use self::store_write_response::Replaced;
 use self::targets::PendingInvalidation;
 use self::write_guard::WriteGuard;
@@ -62,7 +63,7 @@ where
     let fence = store_write_response::capture_fence(&pending).await;
     // Nothing is written before the call: a client that leaves until then leaves nothing behind.
     ready(&mut inner).await?;
-    let mut guard = WriteGuard::arm(pending, head_of);
+    let mut guard = WriteGuard::arm(pending, Result::ok);
     guard.call(|| inner.call(request));
     let response = match guard.response().await {
         Ok(response) => response,
@@ -78,14 +79,14 @@ where
     let fence = fence.filter(|_| outcome == WriteOutcome::Committed);
     let representation = store_write_response::representation(guard.pending(), fence, &head, &body);
     let state = guard.pending().state.clone();
-    let (body, replaced) = match representation {
-        Some(representation) => representation.store(&state, body).await,
+    let (body, replaced) = match representation.zip(guard.committed()) {
+        Some((representation, write)) => representation.store(write, body).await,
         None => (
             WriteBody::Streaming(OriginBody::streaming(body)),
             Replaced::default(),
         ),
     };
-    let body = late_work::begin_body(&guard, &head, body);
+    let body = late_work::begin_body(guard.committed(), &head, body);
     take_own(&state.config, &mut head.headers, &mut head.extensions);
     let acknowledged = guard.invalidate(replaced.invalidated).await;
     let responder = Responder::new(&state);

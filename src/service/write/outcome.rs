@@ -1,6 +1,6 @@
 //! The outcome of a write, by the head of its response.
 
-use http::{Response, request, response};
+use http::{request, response};
 
 use crate::config::Config;
 use crate::config::hook::subject;
@@ -27,9 +27,4 @@ pub(crate) fn outcome_of(
         }
         outcome => outcome,
     }
-}
-
-/// The head of the response to a write; `None` if the inner service failed. The body is dropped.
-pub(crate) fn head_of<Res, E>(result: Result<Response<Res>, E>) -> Option<response::Parts> {
-    result.ok().map(|response| response.into_parts().0)
 }

@@ -7,14 +7,12 @@
 //! Without the option only a 200 to POST with explicit freshness is stored, whose
 //! `Content-Location` is the POST's own target (RFC 9110 §9.3.3).
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, Method, Response, StatusCode, request, response};
+use http::{Method, Response, StatusCode, request, response};
 use http_body::Body;
-use http_body_util::{BodyExt, Limited};
 
 use crate::backend::{Backend, PutOutcome};
 use crate::flight::BudgetShare;
@@ -27,23 +25,21 @@ use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{RequestHead, StoringRules};
 
-use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
-use crate::body::resumed::Resumed;
 use crate::body::watched::WatchedBody;
-use crate::error::{BodyError, BoxError, SharedError};
 use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::storing_permission::{
     Asked, add_tag, announced_length, check_group_grace, storage_decision, storing_rules,
     variant_key,
 };
-use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
 use crate::timeout::with_timeout;
 
+use super::collecting::CollectingBody;
 use super::late_work::WriteBody;
 use super::targets::PendingInvalidation;
+use super::write_guard::CommittedWrite;
 
 /// Captures the fence for a store before the inner service is called; `None` where this write
 /// stores nothing.
@@ -220,74 +216,37 @@ fn represented_get<B: Backend>(
     Ok((get, own, kind))
 }
 
-/// The frames of a body so far.
-#[derive(Default)]
-struct CollectedBody {
-    chunks: Vec<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl CollectedBody {
-    /// Collects a body to its end. Dropping the future keeps what has arrived.
-    async fn collect<Res>(&mut self, body: Res) -> Result<(), BoxError>
-    where
-        Res: Body<Data = Bytes, Error = BoxError>,
-    {
-        let mut body = pin!(body);
-        while let Some(frame) = body.frame().await {
-            match frame?.into_data() {
-                Ok(data) => self.chunks.push(data),
-                // Nothing follows the trailers.
-                Err(frame) => {
-                    self.trailers = frame.into_trailers().ok();
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn to_bytes(&self) -> Bytes {
-        match &*self.chunks {
-            [chunk] => chunk.clone(),
-            chunks => chunks.concat().into(),
-        }
-    }
-}
-
 impl<F> Representation<F> {
     /// Collects the body, then invalidates and stores in one step. A body that has not ended within
     /// `fill_timeout` is delivered as it arrives, and not stored.
     pub(super) async fn store<B, Res>(
         self,
-        state: &LayerState<B>,
+        write: CommittedWrite<'_, B>,
         body: WatchedBody<Res>,
     ) -> (WriteBody<Res>, Replaced)
     where
         B: Backend<Fence = F>,
         Res: InnerBody,
     {
-        let limit = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let mut body = Box::pin(body);
-        let mut collected = CollectedBody::default();
+        let state = &write.pending.state;
+        let mut collecting = CollectingBody::new(write, body, self.length);
         let passed = state.now().since(self.began);
         let time_left = state.config.coalesce.fill_timeout.saturating_sub(passed);
-        let limited = Limited::new(with_shared_errors(&mut body), limit);
-        match with_timeout(time_left, collected.collect(limited)).await {
-            Some(Ok(())) => {}
+        let collected = match with_timeout(time_left, collecting.collect()).await {
+            Some(Ok(collected)) => collected,
             Some(Err(error)) => {
                 state.record_refusal(Refusal::BodyFailed);
-                return (WriteBody::failed(error.into()), Replaced::default());
+                return (WriteBody::failed(error), Replaced::default());
             }
             None => {
                 state.record_refusal(Refusal::TooSlow);
-                let rest = OriginBody::resumed(Resumed::new(collected.chunks, body, self.share));
+                let rest = collecting.into_rest(self.share);
                 return (WriteBody::Streaming(rest), Replaced::default());
             }
-        }
+        };
         let (data, trailers) = (collected.to_bytes(), collected.trailers);
         let answer = WriteBody::Whole(ResponseBody::whole(data.clone(), trailers.as_ref()));
-        if data.len() != limit {
+        if data.len() as u64 != self.length {
             state.record_refusal(Refusal::Truncated);
             return (answer, Replaced::default());
         }
@@ -312,13 +271,6 @@ impl<F> Representation<F> {
         };
         (answer, replaced)
     }
-}
-
-/// A body whose errors `Limited` can pass on.
-fn with_shared_errors(
-    body: impl Body<Data = Bytes, Error: Send + 'static>,
-) -> impl Body<Data = Bytes, Error = SharedError> {
-    body.map_err(|error| BodyError::inner(error).into_shared())
 }
 
 /// The GET whose target the `Content-Location` of the response names, on the write's own site, and

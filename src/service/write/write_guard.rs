@@ -19,8 +19,9 @@ use tracing::Span;
 use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
+use crate::service::bounds::InnerBody;
 
-use super::detached::{HeadOf, invalidate_in_background, run_on};
+use super::detached::{ResponseOf, invalidate_in_background, run_on};
 use super::outcome::outcome_of;
 use super::targets::{PendingInvalidation, WriteTargets};
 
@@ -28,9 +29,10 @@ use super::targets::{PendingInvalidation, WriteTargets};
 ///
 /// Dropped before that, it invalidates by itself. A write that is still under way runs on in a task
 /// of its own: it may commit long after its client has left.
-pub(crate) struct WriteGuard<F, B>
+pub(crate) struct WriteGuard<F, Res, B>
 where
     F: Future<Output: Send> + Send + 'static,
+    Res: InnerBody,
     B: Backend,
 {
     pending: PendingInvalidation<B>,
@@ -38,7 +40,7 @@ where
     runtime: Option<Handle>,
     /// The span of the client, which it may leave before the guard is dropped.
     span: Span,
-    head_of: HeadOf<F::Output>,
+    response_of: ResponseOf<F::Output, Res>,
     phase: WritePhase<F>,
 }
 
@@ -55,20 +57,41 @@ enum WritePhase<F> {
     Done,
 }
 
-impl<F, B> WriteGuard<F, B>
+/// A write that was committed, with what is needed to invalidate its targets later.
+pub(super) struct CommittedWrite<'g, B: Backend> {
+    pub(super) pending: &'g PendingInvalidation<B>,
+    pub(super) runtime: Option<&'g Handle>,
+    pub(super) span: &'g Span,
+    pub(super) targets: &'g WriteTargets,
+}
+
+impl<B: Backend> Clone for CommittedWrite<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for CommittedWrite<'_, B> {}
+
+impl<F, Res, B> WriteGuard<F, Res, B>
 where
     F: Future<Output: Send> + Send + 'static,
+    Res: InnerBody,
     B: Backend,
 {
     /// A guard for a write that is about to be called.
     ///
-    /// `head_of` takes the head from the result of a write that ends after its client has left.
-    pub(crate) fn arm(pending: PendingInvalidation<B>, head_of: HeadOf<F::Output>) -> Self {
+    /// `response_of` takes the response from the result of a write that ends after its client has
+    /// left.
+    pub(crate) fn arm(
+        pending: PendingInvalidation<B>,
+        response_of: ResponseOf<F::Output, Res>,
+    ) -> Self {
         Self {
             pending,
             runtime: Handle::try_current().ok(),
             span: Span::current(),
-            head_of,
+            response_of,
             phase: WritePhase::Done,
         }
     }
@@ -110,12 +133,17 @@ where
         outcome
     }
 
-    /// What a write has changed that was committed.
-    pub(super) fn committed_targets(&self) -> Option<WriteTargets> {
-        match &self.phase {
-            WritePhase::Answered(WriteOutcome::Committed, targets) => Some(targets.clone()),
-            _ => None,
-        }
+    /// The write, if it was committed.
+    pub(super) fn committed(&self) -> Option<CommittedWrite<'_, B>> {
+        let WritePhase::Answered(WriteOutcome::Committed, targets) = &self.phase else {
+            return None;
+        };
+        Some(CommittedWrite {
+            pending: &self.pending,
+            runtime: self.runtime.as_ref(),
+            span: &self.span,
+            targets,
+        })
     }
 
     /// Notes that the inner service failed, and gave no response.
@@ -139,9 +167,10 @@ where
     }
 }
 
-impl<F, B> Drop for WriteGuard<F, B>
+impl<F, Res, B> Drop for WriteGuard<F, Res, B>
 where
     F: Future<Output: Send> + Send + 'static,
+    Res: InnerBody,
     B: Backend,
 {
     fn drop(&mut self) {
@@ -160,7 +189,8 @@ where
                 invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
             }
             WritePhase::Calling(future) => {
-                run_on(&self.pending, self.runtime.as_ref(), future, self.head_of);
+                let runtime = self.runtime.as_ref();
+                run_on(&self.pending, runtime, future, self.response_of);
             }
         }
     }

@@ -18,20 +18,20 @@ use crate::support::origin::{BodyStep, Origin, OriginBody, answer, data, scripte
 use crate::support::{collect, get, in_memory, is_stored, put, request, send};
 
 /// The lines of a head.
-type Lines = &'static [(&'static str, &'static str)];
+pub(super) type Lines = &'static [(&'static str, &'static str)];
 
 /// What a body says, step by step.
 type Steps = &'static [fn() -> BodyStep];
 
 /// An origin whose writes answer with a head, and then with what the test says.
-struct Late {
+pub(super) struct Late {
     version: Arc<AtomicU64>,
-    origin: Origin,
+    pub(super) origin: Origin,
     bodies: Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>,
 }
 
 impl Late {
-    fn new(lines: Lines) -> Self {
+    pub(super) fn new(lines: Lines) -> Self {
         let (version, bodies) = (Arc::<AtomicU64>::default(), Arc::<Mutex<Vec<_>>>::default());
         let all = bodies.clone();
         let origin = origin(&version, move |_| {
@@ -48,24 +48,26 @@ impl Late {
     }
 
     /// What says the body of the write that was called last.
-    fn body(&self) -> UnboundedSender<BodyStep> {
+    pub(super) fn body(&self) -> UnboundedSender<BodyStep> {
         let body = self.bodies.lock().expect("no panic").pop();
         body.expect("a write")
     }
 
     /// Does the work.
-    fn commit(&self) {
+    pub(super) fn commit(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 /// The head of the response to a PUT.
-async fn write<B: Backend>(service: &Cache<Origin, B>) -> Response<ResponseBody<OriginBody>> {
+pub(super) async fn write<B: Backend>(
+    service: &Cache<Origin, B>,
+) -> Response<ResponseBody<OriginBody>> {
     let response = service.clone().oneshot(put("/a")).await;
     response.expect("an answer")
 }
 
-fn trailers() -> BodyStep {
+pub(super) fn trailers() -> BodyStep {
     Ok(Frame::trailers(http::HeaderMap::new()))
 }
 

@@ -5,6 +5,7 @@ mod dropped;
 mod forgotten_periods;
 mod host_in_target;
 mod late_work;
+mod left_bodies;
 mod names;
 mod outcomes;
 mod references;
