@@ -91,6 +91,13 @@ impl Http2Client {
         self.stream.write_all(&data).await.expect("it listens");
     }
 
+    /// Gives up a response.
+    pub async fn reset(&mut self, stream: u32) {
+        const CANCEL: u32 = 8;
+        let reset = frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+        self.stream.write_all(&reset).await.expect("it listens");
+    }
+
     /// Opens the windows of a stream, and of the connection, for more of a response.
     pub async fn open(&mut self, stream: u32, bytes: u32) {
         for stream in [0, stream] {

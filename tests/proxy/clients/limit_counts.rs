@@ -15,7 +15,7 @@ const HANDSHAKE: &str =
     "GET /chat HTTP/1.1\r\nhost: test.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
 
 /// The value of the series of the metrics that begins so.
-async fn series(proxy: &Example, begin: &str) -> u64 {
+pub(super) async fn series(proxy: &Example, begin: &str) -> u64 {
     let (_, port) = proxy.admin().rsplit_once(':').expect("a port");
     let said = exchange(
         port.parse().expect("a port"),

@@ -4,6 +4,7 @@ mod awaited_content;
 mod ended_clients;
 mod few_workers;
 pub mod http2_client;
+mod left_writes;
 mod limit_counts;
 mod limits;
 mod lingering;
