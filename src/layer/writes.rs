@@ -153,8 +153,9 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// The inner service may do its work while it sends the body. So the body of a committed write
     /// is read to its end, as fast as it comes, and its resources are invalidated once more then.
-    /// Choose a short time where responses to unsafe methods are endless, such as streams of
-    /// events.
+    /// Streams are not read on, `text/event-stream`, `application/grpc` and
+    /// `multipart/x-mixed-replace`: the inner service learns at once that their client has left, and
+    /// the outcome is unknown. Choose a short time where other responses to unsafe methods are endless.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.detached_write_timeout = timeout)

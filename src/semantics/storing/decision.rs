@@ -236,7 +236,7 @@ fn shortened(lifetime: Duration, initial_age: Duration, by: f64) -> Duration {
 }
 
 /// Returns whether the media type is that of an endless stream.
-fn is_endless(headers: &HeaderMap) -> bool {
+pub(crate) fn is_endless(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return false;
     };

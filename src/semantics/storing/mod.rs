@@ -13,6 +13,7 @@ mod stated;
 mod tests;
 
 pub use decision::decide_storage;
+pub(crate) use decision::is_endless;
 pub use input::{RequestHead, ResponseHead, StoringRules};
 pub use lifetime_rule::{LifetimeRule, lifetime_rule};
 pub use policy::{StorageDecision, StoragePolicy};

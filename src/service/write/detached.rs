@@ -17,6 +17,7 @@ use crate::body::ending::EndingBody;
 use crate::body::origin::OriginBody;
 use crate::body::watched::WatchedBody;
 use crate::semantics::reason::WriteOutcome;
+use crate::semantics::storing::is_endless;
 use crate::service::bounds::InnerBody;
 use crate::state::bounded_work::WorkPermit;
 use crate::stats::Event;
@@ -70,6 +71,16 @@ pub(super) fn read_on<Res: InnerBody, B: Backend>(
         let background = &state.shared.background;
         background.spawn(&runtime, write.read(rest, limit));
     }
+}
+
+/// Gives up a committed write whose client has left within an endless stream: the inner service
+/// learns that nobody reads it, as it would without a cache.
+pub(super) fn abandon<B: Backend>(
+    pending: &PendingInvalidation<B>,
+    runtime: Option<&Handle>,
+    targets: WriteTargets,
+) {
+    give_up(pending, runtime, Progress::Reading(targets));
 }
 
 /// A write without a client. Dropped before its end, it invalidates in the background.
@@ -135,6 +146,7 @@ impl<B: Backend> DetachedWrite<B> {
             return self.end(outcome, targets).await;
         };
         let (head, body) = response.into_parts();
+        let is_endless = is_endless(&head.headers);
         let outcome = outcome_of(&self.pending.state.config, &self.pending.request, &head);
         let targets = self.pending.targets(outcome, Some(&head));
         self.pending.record_outcome(outcome);
@@ -150,7 +162,9 @@ impl<B: Backend> DetachedWrite<B> {
         self.progress = Progress::Reading(targets.clone());
         // A missing acknowledgement is counted and logged there.
         let _ = self.pending.invalidate(outcome, &targets).await;
-        self.read(rest, limit.saturating_sub(begun.elapsed())).await;
+        if !is_endless {
+            self.read(rest, limit.saturating_sub(begun.elapsed())).await;
+        }
     }
 
     /// Reads the rest of the body for no client. After the timeout it is dropped as it is.

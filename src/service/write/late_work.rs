@@ -3,7 +3,7 @@
 //! What is stored in between may be older than that work, so the targets are invalidated once more,
 //! before the end of the body is passed on. Nothing is held up meanwhile: a client that does not
 //! read delays no more than its own end. If the client leaves within the body, the rest is read
-//! without it ([`detached`](super::detached)).
+//! without it ([`detached`](super::detached)), unless it is an endless stream.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,9 +18,10 @@ use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
 use crate::error::SharedError;
 use crate::semantics::reason::WriteOutcome;
+use crate::semantics::storing::is_endless;
 use crate::service::bounds::InnerBody;
 
-use super::detached::{invalidate_in_background, read_on};
+use super::detached::{abandon, invalidate_in_background, read_on};
 use super::targets::{PendingInvalidation, WriteTargets};
 use super::write_guard::CommittedWrite;
 
@@ -56,7 +57,10 @@ pub(super) fn begin_body<B: Backend, Res: InnerBody>(
         return ResponseBody::from_origin(body);
     };
     match EndingBody::after_head(&head.headers, body) {
-        Ok(body) => ResponseBody::ending(with_late_invalidation(write, body)),
+        Ok(body) => {
+            let is_endless = is_endless(&head.headers);
+            ResponseBody::ending(with_late_invalidation(write, body, is_endless))
+        }
         Err(ended) => ResponseBody::from_origin(ended),
     }
 }
@@ -69,22 +73,21 @@ pub(super) fn read_without_client<B: Backend, Res: InnerBody>(
     left: u64,
 ) {
     // Its reader leaves at once.
-    drop(with_late_invalidation(
-        write,
-        EndingBody::begin(body, Some(left)),
-    ));
+    let body = EndingBody::begin(body, Some(left));
+    drop(with_late_invalidation(write, body, false));
 }
 
 /// Lets the end of a body wait for an invalidation, unless the end is there already.
 fn with_late_invalidation<B: Backend, Res: InnerBody>(
     write: CommittedWrite<'_, B>,
     mut body: EndingBody<Res>,
+    is_endless: bool,
 ) -> EndingBody<Res> {
     if body.has_panicked() {
         write.pending.state.shared.background.report_panic();
     }
     if !body.is_whole() {
-        body.set_work(Box::new(LateInvalidation::new(write)));
+        body.set_work(Box::new(LateInvalidation::new(write, is_endless)));
     }
     body
 }
@@ -96,16 +99,19 @@ struct LateInvalidation<B: Backend> {
     /// The runtime for a task. The body may be dropped outside of any.
     runtime: Option<Handle>,
     span: Span,
+    /// Whether the body is one of an endless stream, which nobody reads on.
+    is_endless: bool,
     /// `None` once it is done.
     targets: Option<WriteTargets>,
 }
 
 impl<B: Backend> LateInvalidation<B> {
-    fn new(write: CommittedWrite<'_, B>) -> Self {
+    fn new(write: CommittedWrite<'_, B>, is_endless: bool) -> Self {
         Self {
             pending: write.pending.without_fields(),
             runtime: write.runtime.cloned(),
             span: write.span.clone(),
+            is_endless,
             targets: Some(write.targets.clone()),
         }
     }
@@ -130,7 +136,11 @@ impl<B: Backend, Res: InnerBody> EndWork<Res> for LateInvalidation<B> {
     fn take_over(mut self: Box<Self>, rest: EndingBody<Res>) {
         if let Some(targets) = self.targets.take() {
             let _entered = self.span.clone().entered();
-            read_on(&self.pending, self.runtime.as_ref(), targets, rest);
+            let runtime = self.runtime.as_ref();
+            match self.is_endless {
+                true => abandon(&self.pending, runtime, targets),
+                false => read_on(&self.pending, runtime, targets, rest),
+            }
         }
     }
 }

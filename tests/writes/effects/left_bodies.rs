@@ -281,6 +281,42 @@ async fn a_body_that_never_ends_is_given_up_and_leaves_a_grace() {
     }
 }
 
+/// Promise: who leaves a stream ends it, as without a cache. A service that works for nobody costs its
+/// operator.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_its_client_has_left_is_dropped_at_once() {
+    let streams = [
+        "text/event-stream; charset=utf-8",
+        "application/grpc+proto",
+        "multipart/x-mixed-replace",
+    ];
+    for stream in streams {
+        for before_head in [Duration::ZERO, SECOND] {
+            let (reads, body) = scripted();
+            let once = std::sync::Mutex::new(Some(body));
+            let origin = origin(&Arc::default(), move |_| {
+                let body = once.lock().expect("no panic").take().expect("one write");
+                async move {
+                    sleep(before_head).await;
+                    let response = Response::builder().header("content-type", stream);
+                    Ok(response.body(body).expect("a response"))
+                }
+            });
+            let layer = in_memory();
+            let service = layer.layer(origin);
+            let mut left = Box::pin(service.clone().oneshot(put("/a")));
+            assert_eq!(poll_once(&mut left).is_ready(), before_head.is_zero());
+            drop(left);
+            sleep(2 * SECOND).await;
+            assert!(reads.is_closed(), "{stream}");
+            let (running, ran, abandoned) = counts(&layer.handle().stats());
+            let had_no_head = u64::from(!before_head.is_zero());
+            assert_eq!((running, ran, abandoned), (0, had_no_head, 1), "{stream}");
+            assert_eq!(send(&service, get("/a")).await.cache_status(), GRACE);
+        }
+    }
+}
+
 /// A body that always has a frame.
 struct Endless;
 
