@@ -104,14 +104,17 @@ impl<F, H> FlightMaps<F, H> {
             .or_else(|| joinable(self.of_variants.get(&key)?))
     }
 
-    /// Whether a request waits for no calls of a client, because that has held up others.
+    /// Whether a request waits for no calls of a client, because that has held up others, or let down
+    /// the request.
     pub(super) fn avoids<'m>(
         &'m self,
         key: &'m CacheKey,
         rules: JoinRules,
     ) -> impl Fn(ClientId) -> bool + 'm {
         let notes = &self.hold_ups;
-        move |client| notes.avoids(key, (rules.client, client), rules.now)
+        move |client| {
+            rules.let_downs.contains(client) || notes.avoids(key, (rules.client, client), rules.now)
+        }
     }
 
     /// Adds a flight: as the next one if it has to wait, else as the current one.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
+use super::hold_ups::let_downs::LetDowns;
 use super::hold_ups::others_wait::{OthersWait, Waited};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
@@ -37,6 +38,8 @@ pub(crate) struct JoinRules {
     pub(crate) only_answered: bool,
     /// The client of the request, if it is known.
     pub(crate) client: Option<ClientId>,
+    /// The clients whose flights the request has followed in vain.
+    pub(crate) let_downs: LetDowns,
 }
 
 /// A flight that a request may join.

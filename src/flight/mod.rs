@@ -79,6 +79,7 @@ pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
 pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::{CallDriver, FlightResult, Follower};
+pub(crate) use hold_ups::let_downs::LetDowns;
 pub(crate) use hold_ups::others_wait::OthersWait;
 pub(crate) use hold_ups::patience::patience_for;
 pub(crate) use join_rules::JoinRules;

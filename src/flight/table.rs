@@ -78,7 +78,8 @@ impl<F, H> Flights<F, H> {
     /// flight that it opens waits for the current ones, see [`Leader::wait_for_predecessors`].
     ///
     /// While the calls of the key are paced, a request joins only a flight with a response, and
-    /// opens one only in the place that it was granted.
+    /// opens one only in the place that it was granted. That concerns no other client where the
+    /// requests of one alone have asked for places.
     ///
     /// `new_stream` makes the stream of a flight that is joined for the first time; it is called
     /// under the lock of the table.
@@ -96,7 +97,7 @@ impl<F, H> Flights<F, H> {
     {
         let stripe = self.stripes.of_key(&key);
         let mut maps = stripe.lock();
-        let is_paced = place.is_some() || maps.paced.contains(&key);
+        let is_paced = place.is_some() || maps.paced.contains_for(&key, rules.client);
         if let Some(joinable) = maps.joinable(key, rules, &decide)
             && !(is_paced && joinable.flight.is_unanswered())
         {
@@ -179,7 +180,7 @@ impl<F, H> Flights<F, H> {
         may_open: bool,
     ) -> Foreseen {
         let maps = self.stripes.of_key(&key).lock();
-        let is_paced = may_open && maps.paced.contains(&key);
+        let is_paced = may_open && maps.paced.contains_for(&key, rules.client);
         match maps.joinable(key, rules, &decide) {
             Some(joinable) if !(is_paced && joinable.flight.is_unanswered()) => Foreseen::Follows,
             _ if is_paced => Foreseen::NeedsPlace,

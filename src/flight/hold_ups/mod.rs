@@ -11,6 +11,7 @@
 //! Data under the lock of the table. Start at [`HoldUps::note`].
 
 mod hold_up;
+pub(super) mod let_downs;
 pub(super) mod many_keys;
 pub(super) mod others_wait;
 pub(super) mod patience;

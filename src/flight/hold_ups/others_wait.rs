@@ -51,6 +51,11 @@ impl OthersWait {
         }
     }
 
+    /// The client of the flight.
+    pub(crate) const fn client(&self) -> ClientId {
+        self.client
+    }
+
     /// Notes that a request waits.
     pub(in crate::flight) fn begin(&self, now: Moment) {
         self.since.get_or_init(|| (Instant::now(), now));

@@ -20,7 +20,7 @@ use loom::thread;
 use super::follower::Follower;
 use super::{
     BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules,
-    Place, PlaceLimit,
+    LetDowns, Place, PlaceLimit,
 };
 use crate::backend::{Backend, InvalidationTarget, JoinDecision, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
@@ -78,6 +78,7 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         fill_timeout: Duration::MAX,
         only_answered: false,
         client: None,
+        let_downs: LetDowns::default(),
     }
 }
 

@@ -35,6 +35,25 @@ impl<T> Default for PacedKeys<T> {
     }
 }
 
+/// Who has asked for places of a key since it is paced.
+#[derive(Clone, Copy)]
+enum AskedBy {
+    /// Requests of one client.
+    One(ClientId),
+    /// Those of several, or of one that is not known.
+    Any,
+}
+
+impl AskedBy {
+    /// One more has asked.
+    fn and(self, client: Option<ClientId>) -> Self {
+        match self {
+            Self::One(one) if client == Some(one) => self,
+            Self::One(_) | Self::Any => Self::Any,
+        }
+    }
+}
+
 /// The calls of one key. A member is a request that asks for a place, or a flight that has one.
 struct PacedKey<T> {
     /// The time at which it was last updated.
@@ -42,6 +61,7 @@ struct PacedKey<T> {
     /// The limit at that time.
     limit: PlaceLimit,
     holders: Holders,
+    asked_by: AskedBy,
     /// The members that wait, for each [`Precedence`].
     queues: [Queue; QUEUES],
     /// How often a place was handed over.
@@ -79,8 +99,18 @@ impl<T> PacedKeys<T> {
     }
 
     /// Whether the calls of a key are paced.
-    pub(in crate::flight) fn contains(&self, key: &CacheKey) -> bool {
+    fn contains(&self, key: &CacheKey) -> bool {
         self.get(key).is_some_and(PacedKey::is_paced)
+    }
+
+    /// Whether they are for requests of a client, if it is known: not where all that have asked for
+    /// places are of one other client. Its calls may fail for what it sends.
+    pub(in crate::flight) fn contains_for(&self, key: &CacheKey, client: Option<ClientId>) -> bool {
+        let paced = self.get(key).filter(|paced| paced.is_paced());
+        paced.is_some_and(|paced| match (paced.asked_by, client) {
+            (AskedBy::One(asked), Some(client)) => asked == client,
+            (AskedBy::One(_), None) | (AskedBy::Any, _) => true,
+        })
     }
 
     /// Asks for a place, and leaves a waker if the request has to wait.
@@ -102,8 +132,9 @@ impl<T> PacedKeys<T> {
         let paced = self
             .0
             .entry(*key)
-            .or_insert_with(|| PacedKey::new(limit, now));
+            .or_insert_with(|| PacedKey::new(limit, now, member.client));
         paced.update(limit, now);
+        paced.asked_by = paced.asked_by.and(member.client);
         if paced.holders.take(member.number, now.monotonic()) {
             return Reply::at_once(Answer::Granted);
         }
@@ -269,8 +300,9 @@ impl<T> PacedKeys<T> {
 }
 
 impl<T> PacedKey<T> {
-    fn new(limit: PlaceLimit, now: Moment) -> Self {
+    fn new(limit: PlaceLimit, now: Moment, client: Option<ClientId>) -> Self {
         Self {
+            asked_by: client.map_or(AskedBy::Any, AskedBy::One),
             updated: now,
             limit,
             holders: Holders::default(),

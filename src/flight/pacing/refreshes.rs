@@ -301,6 +301,7 @@ mod tests {
 
     use super::RefreshLength::{Long, Short};
     use super::*;
+    use crate::flight::LetDowns;
 
     const TIMEOUT: u64 = 10;
 
@@ -322,6 +323,7 @@ mod tests {
                 fill_timeout: Duration::from_secs(30),
                 only_answered: false,
                 client: None,
+                let_downs: LetDowns::default(),
             },
             own,
             have_hung: false,

@@ -47,6 +47,7 @@ fn rules(seconds: u64) -> JoinRules {
         fill_timeout: Duration::from_secs(30),
         only_answered: false,
         client: None,
+        let_downs: LetDowns::default(),
     }
 }
 

@@ -233,3 +233,25 @@ fn a_few_look_at_a_response_before_the_others_stop_waiting() {
         assert_eq!(granted, has_place, "{found:?}");
     }
 }
+
+/// Its calls may fail for what it sends. Once another client asks, too, they may fail for all.
+#[test]
+fn the_calls_of_a_key_are_paced_for_the_clients_that_ask_for_places() {
+    use super::clients::{client, enter_as};
+    let clients = [(Some(1), false), (Some(2), true), (None, true)];
+    for (also_asks, is_for_all) in clients {
+        let flights = Table::default();
+        let asking = |number: Option<u64>| {
+            let client = number.and_then(client);
+            let mut place = flights.place(key(), Precedence::ForAll, client);
+            let _ = ask(&mut place);
+            place
+        };
+        let _places = [asking(Some(1)), asking(also_asks)];
+        for (number, is_paced) in [(Some(1), true), (Some(3), is_for_all), (None, true)] {
+            let entered = enter_as(&flights, number.and_then(client), 0);
+            let needs_place = matches!(entered, Entered::NeedsPlace);
+            assert_eq!(needs_place, is_paced, "{number:?}, {also_asks:?}");
+        }
+    }
+}

@@ -27,7 +27,7 @@ mod wait_for_place;
 use http::Request;
 
 use crate::backend::Backend;
-use crate::flight::{FlightOutcome, Leader, Place};
+use crate::flight::{FlightOutcome, Leader, OthersWait, Place};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
 use crate::shares::ClientId;
@@ -266,6 +266,7 @@ fn use_outcome<B: Backend, Res>(
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<JoinOutcome<Res, B::Fence>> {
+    let client = end.others_wait.as_deref().map(OthersWait::client);
     match end.outcome {
         FlightOutcome::Shared(head) => {
             let check = end.group_check;
@@ -286,8 +287,12 @@ fn use_outcome<B: Backend, Res>(
                 }
                 Followed::OtherVariant(key) => member.set_variant(key),
                 Followed::TooOld => member.require_newer(),
-                Followed::Lost => member.note_failed_flight(),
+                Followed::Lost => {
+                    member.note_let_down(client);
+                    member.note_failed_flight();
+                }
             }
+            return None;
         }
         // The stored response may not be used without validation either.
         FlightOutcome::Refused { kind, .. }
@@ -300,6 +305,7 @@ fn use_outcome<B: Backend, Res>(
         FlightOutcome::Exempt => member.note_exempt_flight(),
         FlightOutcome::Vacant => member.note_failed_flight(),
     }
+    member.note_let_down(client);
     None
 }
 

@@ -216,3 +216,54 @@ async fn a_stranger_that_leaves_does_not_undo_coalescing() {
         assert!(are_few(run(Some(patience)).await, alone), "{patience}");
     }
 }
+
+/// Calls of a stranger that fail or are refused, one after the other and beside each other: each other
+/// request follows one of them at most, and not one after the other until it calls alone.
+#[tokio::test(start_paused = true)]
+async fn short_calls_in_vain_one_after_the_other_do_not_undo_coalescing() {
+    let run = async |(clients, stranger): (usize, Option<(u64, u16, u32)>)| {
+        let (origin, counts) = page(|_| 1500, "public, max-age=5");
+        let service = with_clients().layer(origin);
+        let attacked = service.clone();
+        let attack = tokio::spawn(async move {
+            let Some((took, status, pause)) = stranger else {
+                return;
+            };
+            for number in 0.. {
+                sleep(MS * pause).await;
+                let request = with(takes("/a", took, status), "x-n", &format!("{number}"));
+                start(&attacked, request, FOR_EVER);
+            }
+        });
+        let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
+        let got = ask(&service, request, (2000, 25, FOR_EVER)).await;
+        attack.abort();
+        println!(
+            "{clients} clients, {stranger:?}: {:?}",
+            Calls::new(got, &counts)
+        );
+        Calls::new(got, &counts)
+    };
+    let strangers = [
+        (50, 404, 10),
+        (20, 404, 5),
+        (200, 404, 10),
+        (9, 500, 9),
+        (4, 500, 4),
+        (300, 500, 20),
+        (200, 500, 100),
+        (400, 404, 200),
+    ];
+    for clients in [4, 10] {
+        let alone = run((clients, None)).await;
+        for stranger in strangers {
+            let beside = run((clients, Some(stranger))).await;
+            assert!(
+                are_few(beside.calls, alone.calls),
+                "{clients}, {stranger:?}"
+            );
+            let more = MS * stranger.0 as u32 + alone.got.mean;
+            assert!(beside.got.mean <= 2 * more, "{clients}, {stranger:?}");
+        }
+    }
+}

@@ -81,6 +81,7 @@ impl<F: Clone> FlightMember<F> {
             not_before: self.requires_newer.then_some(self.began),
             completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
             only_answered: self.place.is_some(),
+            let_downs: self.let_downs,
             ..join_rules(state, self.client, now)
         }
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::Backend;
-use crate::flight::{BodyStream, Entered, FlightOutcome, Flights, JoinRules, Leader, Place};
+use crate::flight::{
+    BodyStream, Entered, FlightOutcome, Flights, JoinRules, Leader, LetDowns, Place,
+};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
@@ -60,6 +62,8 @@ pub(crate) struct FlightMember<F> {
     exempt_left: usize,
     /// The other kinds whose responses were refused, a bit for each.
     refused_kinds: u8,
+    /// The clients whose flights it has followed in vain.
+    pub(super) let_downs: LetDowns,
     pub(super) followed: FollowedFlights<F>,
 }
 
@@ -138,6 +142,7 @@ impl<F: Clone> FlightMember<F> {
             looks_left: MAX_LOOKS,
             exempt_left: MAX_EXEMPT_FLIGHTS,
             refused_kinds: 0,
+            let_downs: LetDowns::default(),
             followed: FollowedFlights::new(),
         }
     }
@@ -309,5 +314,6 @@ pub(crate) fn join_rules<B: Backend>(
         fill_timeout: state.config.coalesce.fill_timeout,
         only_answered: false,
         client,
+        let_downs: LetDowns::default(),
     }
 }

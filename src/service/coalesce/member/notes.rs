@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::key::CacheKey;
 use crate::semantics::request_kind::RequestKind;
 use crate::service::coalesce::share_with_follower::Followed;
+use crate::shares::ClientId;
 use crate::state::LayerState;
 
 use super::{ENOUGH_FAILURES, FlightMember};
@@ -12,6 +13,13 @@ impl<F: Clone> FlightMember<F> {
     /// Notes a flight without a response for this request.
     pub(crate) fn note_lost_flight(&mut self) {
         self.flights_left = self.flights_left.saturating_sub(1);
+    }
+
+    /// Notes that a flight of another client, if that is known, has brought nothing for this request.
+    pub(crate) fn note_let_down(&mut self, client: Option<ClientId>) {
+        if let Some(client) = client {
+            self.let_downs.add(client);
+        }
     }
 
     /// Notes a flight that has failed.
