@@ -155,7 +155,8 @@ impl<B: Backend> CacheLayer<B> {
     /// is read to its end, as fast as it comes, and its resources are invalidated once more then.
     /// Streams are not read on, `text/event-stream`, `application/grpc` and
     /// `multipart/x-mixed-replace`: the inner service learns at once that their client has left, and
-    /// the outcome is unknown. Choose a short time where other responses to unsafe methods are endless.
+    /// their resources are invalidated then. Choose a short time where other responses to unsafe
+    /// methods are endless.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.detached_write_timeout = timeout)

@@ -73,16 +73,6 @@ pub(super) fn read_on<Res: InnerBody, B: Backend>(
     }
 }
 
-/// Gives up a committed write whose client has left within an endless stream: the inner service
-/// learns that nobody reads it, as it would without a cache.
-pub(super) fn abandon<B: Backend>(
-    pending: &PendingInvalidation<B>,
-    runtime: Option<&Handle>,
-    targets: WriteTargets,
-) {
-    give_up(pending, runtime, Progress::Reading(targets));
-}
-
 /// A write without a client. Dropped before its end, it invalidates in the background.
 struct DetachedWrite<B: Backend> {
     pending: PendingInvalidation<B>,
@@ -146,13 +136,15 @@ impl<B: Backend> DetachedWrite<B> {
             return self.end(outcome, targets).await;
         };
         let (head, body) = response.into_parts();
-        let is_endless = is_endless(&head.headers);
         let outcome = outcome_of(&self.pending.state.config, &self.pending.request, &head);
         let targets = self.pending.targets(outcome, Some(&head));
         self.pending.record_outcome(outcome);
         let rest = match outcome {
             WriteOutcome::Committed => rest_of(&head, body),
-            WriteOutcome::Rejected | WriteOutcome::Unknown => None,
+            WriteOutcome::Rejected | WriteOutcome::Unknown => {
+                drop(body);
+                None
+            }
         };
         let Some(rest) = rest else {
             return self.end(outcome, targets).await;
@@ -162,9 +154,7 @@ impl<B: Backend> DetachedWrite<B> {
         self.progress = Progress::Reading(targets.clone());
         // A missing acknowledgement is counted and logged there.
         let _ = self.pending.invalidate(outcome, &targets).await;
-        if !is_endless {
-            self.read(rest, limit.saturating_sub(begun.elapsed())).await;
-        }
+        self.read(rest, limit.saturating_sub(begun.elapsed())).await;
     }
 
     /// Reads the rest of the body for no client. After the timeout it is dropped as it is.
@@ -193,11 +183,15 @@ impl<B: Backend> Drop for DetachedWrite<B> {
     }
 }
 
-/// The rest of a body that goes on after its head; `None` if it has ended with it.
+/// The rest of a body that goes on after its head; `None` if it has ended with it, or is an endless
+/// stream, which nobody reads on.
 fn rest_of<Res: InnerBody>(
     head: &response::Parts,
     body: WatchedBody<Res>,
 ) -> Option<EndingBody<Res>> {
+    if is_endless(&head.headers) {
+        return None;
+    }
     let body = EndingBody::after_head(&head.headers, OriginBody::streaming(body));
     body.ok().filter(|body| !body.is_whole())
 }

@@ -21,7 +21,7 @@ use crate::semantics::reason::WriteOutcome;
 use crate::semantics::storing::is_endless;
 use crate::service::bounds::InnerBody;
 
-use super::detached::{abandon, invalidate_in_background, read_on};
+use super::detached::{invalidate_in_background, read_on};
 use super::targets::{PendingInvalidation, WriteTargets};
 use super::write_guard::CommittedWrite;
 
@@ -134,13 +134,13 @@ impl<B: Backend, Res: InnerBody> EndWork<Res> for LateInvalidation<B> {
     }
 
     fn take_over(mut self: Box<Self>, rest: EndingBody<Res>) {
+        if self.is_endless {
+            return;
+        }
         if let Some(targets) = self.targets.take() {
             let _entered = self.span.clone().entered();
             let runtime = self.runtime.as_ref();
-            match self.is_endless {
-                true => abandon(&self.pending, runtime, targets),
-                false => read_on(&self.pending, runtime, targets, rest),
-            }
+            read_on(&self.pending, runtime, targets, rest);
         }
     }
 }
