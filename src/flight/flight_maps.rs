@@ -104,17 +104,14 @@ impl<F, H> FlightMaps<F, H> {
             .or_else(|| joinable(self.of_variants.get(&key)?))
     }
 
-    /// Whether a request waits for no calls of a client, because that has held up others, or let down
-    /// the request.
+    /// Whether a request waits for no calls of a client, because that has held up others, or let
+    /// down the request.
     pub(super) fn avoids<'m>(
         &'m self,
         key: &'m CacheKey,
         rules: JoinRules,
     ) -> impl Fn(ClientId) -> bool + 'm {
-        let notes = &self.hold_ups;
-        move |client| {
-            rules.let_downs.contains(client) || notes.avoids(key, (rules.client, client), rules.now)
-        }
+        avoids(&self.hold_ups, key, rules)
     }
 
     /// Adds a flight: as the next one if it has to wait, else as the current one.
@@ -130,18 +127,14 @@ impl<F, H> FlightMaps<F, H> {
         let flight = Arc::new(new(&self.before(&key, rules)));
         self.note_makes_way(&key, &flight);
         self.note_rivals(key, &flight);
-        let is_next = !flight.predecessors.is_empty() || flight.is_beside;
-        let flights = if is_next { &self.next } else { &self.current };
-        let goes_on = self.goes_on(flights.latest(&key), &key, rules);
-        let flights = if is_next {
-            &mut self.next
-        } else {
-            &mut self.current
+        let avoids = avoids(&self.hold_ups, &key, rules);
+        let goes_on =
+            |before: &Flight<F, H>| before.client.is_some_and(avoids) && before.is_alive(rules);
+        let flights = match flight.predecessors.is_empty() && !flight.is_beside {
+            true => &mut self.current,
+            false => &mut self.next,
         };
-        let replaced = match goes_on {
-            true => flights.hide(key, flight.clone()),
-            false => flights.replace(key, flight.clone()),
-        };
+        let replaced = flights.put(key, flight.clone(), goes_on);
         let primary_key = key.primary();
         let is_of_variant = key != primary_key && !flight.is_beside;
         let replaced_variant = is_of_variant
@@ -158,17 +151,6 @@ impl<F, H> FlightMaps<F, H> {
         let current = self.current.of_key(key).map(|flight| &**flight);
         let before = current.filter(|flight| !flight.client.is_some_and(&avoids));
         before.collect()
-    }
-
-    /// Whether a flight goes on behind that of a request, which avoids its client.
-    fn goes_on(
-        &self,
-        latest: Option<&Arc<Flight<F, H>>>,
-        key: &CacheKey,
-        rules: JoinRules,
-    ) -> bool {
-        let avoids = self.avoids(key, rules);
-        latest.is_some_and(|latest| latest.client.is_some_and(avoids) && latest.is_alive(rules))
     }
 
     /// Notes the clients of flights of a page for which others wait though their time is over, whatever
@@ -213,13 +195,8 @@ impl<F, H> FlightMaps<F, H> {
         let Some(next) = self.next.remove(&key, flight) else {
             return Removed::default();
         };
-        let latest = self.current.latest(&key);
-        let goes_on =
-            latest.is_some_and(|latest| latest.is_unanswered() && !next.comes_after(latest));
-        only(match goes_on {
-            true => self.current.hide(key, next),
-            false => self.current.replace(key, next),
-        })
+        let goes_on = |before: &Flight<F, H>| before.is_unanswered() && !flight.comes_after(before);
+        only(self.current.put(key, next, goes_on))
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
@@ -228,7 +205,7 @@ impl<F, H> FlightMaps<F, H> {
         let replaced = if self.current.latest(&key).is_some_and(is_later) {
             None
         } else {
-            self.current.replace(key, flight.clone())
+            self.current.put(key, flight.clone(), |_| false)
         };
         only(replaced)
     }
@@ -315,6 +292,13 @@ impl<F, H> FlightMaps<F, H> {
 
     pub(super) fn len(&self) -> usize {
         self.current.len() + self.next.len()
+    }
+}
+
+/// [`FlightMaps::avoids`], by the notes alone.
+fn avoids(notes: &HoldUps, key: &CacheKey, rules: JoinRules) -> impl Fn(ClientId) -> bool {
+    move |client| {
+        rules.let_downs.contains(client) || notes.avoids(key, (rules.client, client), rules.now)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They depend on the flight's fence, its age and the start of its call, which [`Flight`] holds.
 //! Knows the flights of a key, not the table with its locks. Start at [`JoinRules`], then
-//! [`find_joinable`].
+//! [`Flight::joinable`].
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -101,9 +101,9 @@ pub(super) struct Predecessor<F, H> {
 impl<F, H> Flight<F, H> {
     /// A flight whose call has not begun.
     ///
-    /// `before` are the flights of the same key, the latest first, in whose place, or after which, this
-    /// one is opened. Without a fence the new flight has to wait for them, as long as they may still
-    /// have an outcome.
+    /// `before` are the flights of the same key, the latest first, in whose place, or after which,
+    /// this one is opened. Without a fence the new flight has to wait for them, as long as they may
+    /// still have an outcome.
     pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, before: &[&Self]) -> Self {
         let is_unsettled = |flight: &&&Self| !flight.announcement.is_published();
         let unsettled = before.iter().filter(is_unsettled);

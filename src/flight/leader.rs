@@ -78,11 +78,12 @@ impl<F, H> Leader<F, H> {
         !self.flight.predecessors.is_empty()
     }
 
-    /// Waits for the outcomes of the flights before this one, where it has no fence, and returns them.
+    /// Waits for the outcomes of the flights before this one, where it has no fence, and returns
+    /// them.
     ///
     /// The service calls it before [`begin_call`](Self::begin_call), so that N concurrent misses
-    /// without a fence make at most two calls. It waits for each until its takeover timeout: the client
-    /// of that has held up this one then. Dropping the future has no effect on any flight.
+    /// without a fence make at most two calls. It waits for each until its takeover timeout: the
+    /// client of that has held up this one then. Dropping the future has no effect on any flight.
     pub(crate) async fn wait_for_predecessors(&self) -> Vec<FlightOutcome<H>> {
         let (began, mut outcomes) = (Instant::now(), Vec::new());
         let predecessors = &self.flight.predecessors;
@@ -98,8 +99,8 @@ impl<F, H> Leader<F, H> {
         outcomes
     }
 
-    /// Notes that this flight has waited for another one in vain. Where both are of one client, others
-    /// have waited for this one.
+    /// Notes that this flight has waited for another one in vain. Where both are of one client,
+    /// others have waited for this one.
     fn note_waited_for(&self, predecessor: &Predecessor<F, H>) {
         let of_predecessor = predecessor.observer.others_wait.as_ref();
         let of_both = [of_predecessor, self.flight.others_wait.get()];

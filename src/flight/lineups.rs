@@ -1,10 +1,10 @@
 //! The open flights of each key in their order: the latest one, and those that go on behind it.
 //!
-//! A flight goes on behind another one whose client waits for no calls of its own. Those who do wait
-//! for them find it there, and it is the latest again when the other one has ended. Else every short
-//! call of a client that waits for nobody would hide a long one that all others share.
+//! A flight goes on behind another one whose client waits for no calls of its own. Those who do
+//! wait for them find it there, and it is the latest again when the other one has ended. Else every
+//! short call of a client that waits for nobody would hide a long one that all others share.
 //!
-//! Data under the lock of the table. Start at [`Lineups::replace`] and [`Lineups::hide`].
+//! Data under the lock of the table. Start at [`Lineups::put`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use super::join_rules::Flight;
 use crate::key::{CacheKey, DigestHash};
 
-/// The number of flights behind the latest one. Each was avoided by the client of the next one, which
-/// has held up others less: there are seldom two.
+/// The number of flights behind the latest one. Each was avoided by the client of the next one,
+/// which has held up others less: there are seldom two.
 const MAX_HIDDEN: usize = 4;
 
 /// The open flights of each key.
@@ -45,36 +45,30 @@ impl<F, H> Lineups<F, H> {
         })
     }
 
-    /// Makes a flight the latest one of a key. Returns the one in whose place it comes: its followers
-    /// stay, and nobody else finds it.
-    pub(super) fn replace(
+    /// Makes a flight the latest one of a key. The one before goes on behind it, or makes way.
+    ///
+    /// Returns the one that has no place any more: that which made way, or the first of those behind,
+    /// where there are too many. Its followers stay, and nobody else finds it.
+    pub(super) fn put(
         &mut self,
         key: CacheKey,
         flight: Arc<Flight<F, H>>,
+        goes_on: impl FnOnce(&Flight<F, H>) -> bool,
     ) -> Option<Arc<Flight<F, H>>> {
-        match self.0.entry(key) {
-            Entry::Occupied(lineup) => {
-                Some(std::mem::replace(&mut lineup.into_mut().latest, flight))
-            }
+        let lineup = match self.0.entry(key) {
+            Entry::Occupied(lineup) => lineup.into_mut(),
             Entry::Vacant(place) => {
                 let (latest, hidden) = (flight, Vec::new());
                 place.insert(Lineup { latest, hidden });
-                None
+                return None;
             }
+        };
+        let before = std::mem::replace(&mut lineup.latest, flight);
+        if !goes_on(&before) {
+            return Some(before);
         }
-    }
-
-    /// Makes a flight the latest one of a key, and lets the one before go on behind it. Returns the
-    /// first of those where there are too many: its followers stay, and nobody else finds it.
-    pub(super) fn hide(
-        &mut self,
-        key: CacheKey,
-        flight: Arc<Flight<F, H>>,
-    ) -> Option<Arc<Flight<F, H>>> {
-        let before = self.replace(key, flight)?;
-        let hidden = &mut self.0.get_mut(&key)?.hidden;
-        hidden.push(before);
-        (hidden.len() > MAX_HIDDEN).then(|| hidden.remove(0))
+        lineup.hidden.push(before);
+        (lineup.hidden.len() > MAX_HIDDEN).then(|| lineup.hidden.remove(0))
     }
 
     /// Removes a flight, if it is one of a key. The one behind the latest has the place of that.

@@ -44,9 +44,10 @@
 //! follower has come; without followers the call is cancelled with its request. A leader that is
 //! dropped before it has an outcome leaves the flight vacant, and a follower takes over.
 //!
-//! A client whose flight has [held up](hold_ups) others leads none that requests of other clients wait
-//! for, but those of clients like it. A flight that is avoided so goes on [behind](lineups) the one that is
-//! opened instead. And of each limited number of places a client has its [share](shares).
+//! A client whose flight has [held up](hold_ups) others leads none that requests of other clients
+//! wait for, but those of clients like it. A flight that is avoided so goes on [behind](lineups) the
+//! one that is opened instead. And of each limited number of places a client has its
+//! [share](crate::shares).
 //!
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
 //! [`ExpiringSet`] of keys to be treated differently for a while.

@@ -1,15 +1,15 @@
 //! The clients whose calls one request has followed in vain.
 //!
-//! A call that fails or is refused after milliseconds holds up nobody for long, and is not noted. But
-//! one of them after the other, each begun before the last has ended, would use up all tries of each
-//! request, so that it calls alone. So a request follows one of a client.
+//! A call that fails or is refused after milliseconds holds up nobody for long, and is not noted.
+//! But one of them after the other, each begun before the last has ended, would use up all tries of
+//! each request, so that it calls alone. So a request follows one of a client.
 //!
 //! Knows no flights. Start at [`LetDowns::add`].
 
 use crate::shares::ClientId;
 
-/// More than a request follows flights that are refused or fail. Those of other kinds of requests, or
-/// exempted ones, may be more.
+/// More than a request follows flights that are refused or fail. Those of other kinds of requests,
+/// or exempted ones, may be more.
 const MAX: usize = 4;
 
 /// The clients that have let down a request: it waits for no more calls of theirs.

@@ -8,7 +8,7 @@
 //! would vouch for each other. But one that is noted itself follows those that are [like it](HoldUp::is_like),
 //! so that a slow service has few more calls.
 //!
-//! Data under the lock of the table. Start at [`HoldUps::note`].
+//! Data under the lock of the table. Start at [`HoldUps::note_in_vain`].
 
 mod hold_up;
 pub(super) mod let_downs;

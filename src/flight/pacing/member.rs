@@ -22,6 +22,38 @@ impl Member {
     }
 }
 
+/// Who has asked for places of a key since it is paced.
+#[derive(Clone, Copy)]
+pub(super) enum AskedBy {
+    /// Requests of one client.
+    One(ClientId),
+    /// Those of several, or of one that is not known.
+    Any,
+}
+
+impl AskedBy {
+    /// A request of a client, if that is known, is the first.
+    pub(super) fn new(client: Option<ClientId>) -> Self {
+        client.map_or(Self::Any, Self::One)
+    }
+
+    /// One more has asked.
+    pub(super) fn and(self, client: Option<ClientId>) -> Self {
+        match self {
+            Self::One(one) if client == Some(one) => self,
+            Self::One(_) | Self::Any => Self::Any,
+        }
+    }
+
+    /// Whether a client, if that is known, may be one of them.
+    pub(super) fn may_include(self, client: Option<ClientId>) -> bool {
+        match (self, client) {
+            (Self::One(one), Some(client)) => one == client,
+            (Self::One(_), None) | (Self::Any, _) => true,
+        }
+    }
+}
+
 /// The answer to a request that asks for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::holders::Holders;
-use super::member::{Answer, Member, Reply};
+use super::member::{Answer, AskedBy, Member, Reply};
 use super::place_limit::PlaceLimit;
 use super::queue::{Precedence, QUEUES, Queue};
 use crate::key::CacheKey;
@@ -32,25 +32,6 @@ pub(in crate::flight) struct PacedKeys<T>(HashMap<CacheKey, PacedKey<T>>);
 impl<T> Default for PacedKeys<T> {
     fn default() -> Self {
         Self(HashMap::new())
-    }
-}
-
-/// Who has asked for places of a key since it is paced.
-#[derive(Clone, Copy)]
-enum AskedBy {
-    /// Requests of one client.
-    One(ClientId),
-    /// Those of several, or of one that is not known.
-    Any,
-}
-
-impl AskedBy {
-    /// One more has asked.
-    fn and(self, client: Option<ClientId>) -> Self {
-        match self {
-            Self::One(one) if client == Some(one) => self,
-            Self::One(_) | Self::Any => Self::Any,
-        }
     }
 }
 
@@ -107,10 +88,7 @@ impl<T> PacedKeys<T> {
     /// places are of one other client. Its calls may fail for what it sends.
     pub(in crate::flight) fn contains_for(&self, key: &CacheKey, client: Option<ClientId>) -> bool {
         let paced = self.get(key).filter(|paced| paced.is_paced());
-        paced.is_some_and(|paced| match (paced.asked_by, client) {
-            (AskedBy::One(asked), Some(client)) => asked == client,
-            (AskedBy::One(_), None) | (AskedBy::Any, _) => true,
-        })
+        paced.is_some_and(|paced| paced.asked_by.may_include(client))
     }
 
     /// Asks for a place, and leaves a waker if the request has to wait.
@@ -244,8 +222,8 @@ impl<T> PacedKeys<T> {
     /// Takes one more member out of its queue, to look at the response that is there.
     pub(in crate::flight) fn next_to_look(&mut self, key: &CacheKey) -> Option<Waker> {
         let paced = self.get_mut(key)?;
-        let is_there = paced.shared.is_some();
-        is_there.then(|| paced.next_to_look()).flatten()
+        paced.shared.as_ref()?;
+        paced.next_to_look()
     }
 
     /// Ends the pacing of a key, because a shared response is of use. The wakers of all that waited
@@ -302,7 +280,7 @@ impl<T> PacedKeys<T> {
 impl<T> PacedKey<T> {
     fn new(limit: PlaceLimit, now: Moment, client: Option<ClientId>) -> Self {
         Self {
-            asked_by: client.map_or(AskedBy::Any, AskedBy::One),
+            asked_by: AskedBy::new(client),
             updated: now,
             limit,
             holders: Holders::default(),

@@ -11,13 +11,19 @@ async fn hold_up(flights: &Table, number: u64, seconds: u64) {
     drop(hangs);
 }
 
-/// It is found behind that of a client that avoids it, and has its place again afterwards.
-#[tokio::test(start_paused = true)]
-async fn a_flight_that_a_client_avoids_is_there_for_the_others() {
+/// Two clients that are alike, since others have waited for them in vain.
+async fn after_waits_in_vain() -> Table {
     let flights = Table::default();
     for number in [1, 3] {
         hold_up(&flights, number, 5).await;
     }
+    flights
+}
+
+/// It is found behind that of a client that avoids it, and has its place again afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_a_client_avoids_is_there_for_the_others() {
+    let flights = after_waits_in_vain().await;
     let avoided = lead_as(&flights, client(1), 10);
     for _ in 0..3 {
         let later = lead_as(&flights, client(2), 10);
@@ -104,9 +110,7 @@ async fn few_flights_are_kept_for_those_who_do_not_avoid_them() {
 /// A write has come: what the earlier flight brings may be older.
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_is_too_old_for_a_request_is_not_found_again() {
-    let flights = Table::default();
-    hold_up(&flights, 1, 5).await;
-    hold_up(&flights, 3, 5).await;
+    let flights = after_waits_in_vain().await;
     let _avoided = lead_as(&flights, client(1), 10);
     drop(lead_as(&flights, client(2), 10));
     let rules = JoinRules {
@@ -116,15 +120,6 @@ async fn a_flight_that_is_too_old_for_a_request_is_not_found_again() {
     let refuse = |_: &u64| JoinDecision::Refuse;
     let entered = flights.enter(key(), Some(2), rules, refuse, None, stream);
     assert!(matches!(entered, Entered::Leader(_)));
-}
-
-/// Two clients that are alike, since others have waited for them in vain.
-async fn after_waits_in_vain() -> Table {
-    let flights = Table::default();
-    for number in [1, 3] {
-        hold_up(&flights, number, 5).await;
-    }
-    flights
 }
 
 /// Enters a flight without a fence, which no call that has begun is joined by.

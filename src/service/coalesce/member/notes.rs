@@ -15,7 +15,8 @@ impl<F: Clone> FlightMember<F> {
         self.flights_left = self.flights_left.saturating_sub(1);
     }
 
-    /// Notes that a flight of another client, if that is known, has brought nothing for this request.
+    /// Notes that a flight of another client, if that is known, has brought nothing for this
+    /// request.
     pub(crate) fn note_let_down(&mut self, client: Option<ClientId>) {
         if let Some(client) = client {
             self.let_downs.add(client);
