@@ -67,10 +67,8 @@ pub(super) type FramePoll<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
 
 /// A body of the inner service, with work at its end.
 pub(crate) struct EndingBody<B> {
-    /// `None` once the work has taken it over.
+    /// `None` while it is polled: one that panics is not polled again.
     body: Option<Pin<Box<OriginBody<B>>>>,
-    /// Whether a poll of the body has not returned: it is not polled again.
-    has_panicked: bool,
     /// The frames that were polled, and not passed on yet.
     held: VecDeque<Result<Frame<Bytes>, SharedError>>,
     /// The announced bytes that are still to come.
@@ -87,7 +85,6 @@ impl<B> EndingBody<B> {
     fn new(body: Pin<Box<OriginBody<B>>>, left: Option<u64>) -> Self {
         Self {
             body: Some(body),
-            has_panicked: false,
             held: VecDeque::new(),
             left,
             is_whole: left == Some(0),
@@ -109,7 +106,7 @@ impl<B> EndingBody<B> {
 
     /// Whether polling the body has panicked. Its reader gets an error then.
     pub(crate) fn has_panicked(&self) -> bool {
-        self.has_panicked
+        self.body.is_none()
     }
 
     /// Lets the end wait for work.
@@ -172,13 +169,12 @@ impl<B: Body<Data = Bytes, Error: Send + 'static>> EndingBody<B> {
 impl<B: Body<Data = Bytes>> EndingBody<B> {
     /// Takes the next frame of the body, or its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError<B::Error>>> {
-        let Some(body) = self.body.as_mut().filter(|_| !self.has_panicked) else {
+        let Some(mut body) = self.body.take() else {
             (self.has_ended, self.is_whole) = (true, true);
             return Poll::Ready(Err(BodyError::cache(Panicked)));
         };
-        self.has_panicked = true;
         let polled = body.as_mut().poll_frame(cx);
-        self.has_panicked = false;
+        let body = self.body.insert(body);
         let frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             end => {
@@ -226,7 +222,7 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
     pub(crate) fn is_at_end(&self) -> bool {
         let is_done = matches!(self.work, EndProgress::None);
         let is_over = |body: &Pin<Box<OriginBody<B>>>| body.is_end_stream();
-        let is_over = !self.has_panicked && self.body.as_ref().is_some_and(is_over);
+        let is_over = self.body.as_ref().is_some_and(is_over);
         is_done && self.held.is_empty() && (self.has_ended || is_over)
     }
 
@@ -250,7 +246,7 @@ impl<B: Body<Data = Bytes>> EndingBody<B> {
 impl<B> Drop for EndingBody<B> {
     fn drop(&mut self) {
         if let EndProgress::Waiting(work) = std::mem::replace(&mut self.work, EndProgress::None)
-            && let Some(body) = self.body.take_if(|_| !self.has_panicked)
+            && let Some(body) = self.body.take()
         {
             work.take_over(Self::new(body, self.left));
         }
@@ -258,7 +254,7 @@ impl<B> Drop for EndingBody<B> {
 }
 
 /// The length that a server sends, and no more.
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }

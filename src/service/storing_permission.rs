@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 use http_body::Body;
 
 use crate::backend::{Backend, Group, StoredResponse};
+use crate::body::ending;
 use crate::config::Config;
 use crate::error::panics::Panicked;
 use crate::key::CacheKey;
@@ -250,10 +251,7 @@ pub(crate) fn add_date(head: &mut response::Parts, grant: &StoragePolicy) {
 
 /// The length that a response announces for its body, in bytes.
 pub(crate) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) -> Option<u64> {
-    head.headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .or_else(|| body.size_hint().exact())
+    ending::announced_length(&head.headers).or_else(|| body.size_hint().exact())
 }
 
 /// The fewest bytes that a body can have, by its size hint and its announced length.

@@ -135,6 +135,7 @@ impl<B: Backend, Res: InnerBody> EndWork<Res> for LateInvalidation<B> {
 
     fn take_over(mut self: Box<Self>, rest: EndingBody<Res>) {
         if self.is_endless {
+            // Dropped, it invalidates at once.
             return;
         }
         if let Some(targets) = self.targets.take() {
