@@ -9,11 +9,12 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
 use super::counted_page::{
-    Counts, Got, NAMES, ask, does, hold_up, limited_page, luck, page, start, takes,
+    Counts, Got, NAMES, ShortCalls, ask, ask_beside, does, hold_up, limited_page, luck, page,
+    start, takes,
 };
 use super::{FOR_EVER, MS, from, with_clients, without_clients};
 use crate::support::time::SECOND;
-use crate::support::{get, send, with};
+use crate::support::{get, send};
 
 /// So many more calls are made where one of two clients does not follow the other.
 fn are_few(calls: usize, alone: usize) -> bool {
@@ -158,35 +159,24 @@ async fn clients_are_told_apart_without_many_more_calls() {
 #[tokio::test(start_paused = true)]
 async fn failures_at_once_do_not_take_the_place_of_calls_that_others_follow() {
     for (clients, has_held_up) in [(2, false), (2, true), (10, false)] {
-        let run = async |what: Option<&'static str>| {
+        let run = async |stranger: Option<ShortCalls>| {
             let (origin, counts) = limited_page(|_| 1500, "public, max-age=5", 8);
             let service = with_clients().layer(origin);
             if has_held_up {
                 hold_up(&service, "b", "takes 5000 200", "c").await;
                 hold_up(&service, "c", "takes 5000 200", "b").await;
             }
-            let attacked = service.clone();
-            let attack = tokio::spawn(async move {
-                let Some(what) = what else { return };
-                for number in 0.. {
-                    sleep(19 * MS).await;
-                    let request = with(does("/a", what), "x-n", &format!("{number}"));
-                    start(&attacked, request, FOR_EVER);
-                }
-            });
-            let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
-            let got = ask(&service, request, (3000, 25, FOR_EVER)).await;
-            attack.abort();
+            let got = ask_beside(&service, (clients, 3000), stranger).await;
             Calls::new(got, &counts)
         };
         let alone = run(None).await;
-        for what in ["takes 1 500", "takes 1 404"] {
-            let beside = run(Some(what)).await;
+        for status in [500, 404] {
+            let beside = run(Some((1, status, 19))).await;
             println!(
-                "{clients} clients, {has_held_up}, {what}: alone {alone:?}, beside {beside:?}"
+                "{clients} clients, {has_held_up}, {status}: alone {alone:?}, beside {beside:?}"
             );
-            assert!(are_few(beside.calls, alone.calls), "{clients}, {what}");
-            assert!(beside.got.mean <= 2 * alone.got.mean, "{clients}, {what}");
+            assert!(are_few(beside.calls, alone.calls), "{clients}, {status}");
+            assert!(beside.got.mean <= 2 * alone.got.mean, "{clients}, {status}");
         }
     }
 }
@@ -221,23 +211,10 @@ async fn a_stranger_that_leaves_does_not_undo_coalescing() {
 /// request follows one of them at most, and not one after the other until it calls alone.
 #[tokio::test(start_paused = true)]
 async fn short_calls_in_vain_one_after_the_other_do_not_undo_coalescing() {
-    let run = async |(clients, stranger): (usize, Option<(u64, u16, u32)>)| {
+    let run = async |(clients, stranger): (usize, Option<ShortCalls>)| {
         let (origin, counts) = page(|_| 1500, "public, max-age=5");
         let service = with_clients().layer(origin);
-        let attacked = service.clone();
-        let attack = tokio::spawn(async move {
-            let Some((took, status, pause)) = stranger else {
-                return;
-            };
-            for number in 0.. {
-                sleep(MS * pause).await;
-                let request = with(takes("/a", took, status), "x-n", &format!("{number}"));
-                start(&attacked, request, FOR_EVER);
-            }
-        });
-        let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
-        let got = ask(&service, request, (2000, 25, FOR_EVER)).await;
-        attack.abort();
+        let got = ask_beside(&service, (clients, 2000), stranger).await;
         println!(
             "{clients} clients, {stranger:?}: {:?}",
             Calls::new(got, &counts)

@@ -172,6 +172,33 @@ pub async fn ask(
     Got::new(&all.join_all().await)
 }
 
+/// How long the calls of a stranger take, in ms, their status, and the ms between them.
+pub type ShortCalls = (u64, u16, u32);
+
+/// What so many honest clients get of a page, in so many requests, one each 25 ms, beside a stranger
+/// whose calls bring nothing to others, each with other fields.
+pub async fn ask_beside(
+    service: &Service,
+    (clients, count): (usize, usize),
+    stranger: Option<ShortCalls>,
+) -> Got {
+    let attacked = service.clone();
+    let attack = tokio::spawn(async move {
+        let Some((took, status, pause)) = stranger else {
+            return;
+        };
+        for number in 0.. {
+            sleep(MS * pause).await;
+            let request = with(takes("/a", took, status), "x-n", &format!("{number}"));
+            start(&attacked, request, FOR_EVER);
+        }
+    });
+    let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
+    let got = ask(service, request, (count, 25, FOR_EVER)).await;
+    attack.abort();
+    got
+}
+
 /// What b and c get of pages that are asked for at random, one a second, beside a stranger that hangs
 /// on one after the other, each `pause` ms, if it `attacks`.
 pub async fn ask_for_pages(

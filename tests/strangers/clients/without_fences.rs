@@ -6,10 +6,10 @@ use http::Method;
 use tokio::time::sleep;
 use tower::Layer;
 
-use super::counted_page::{NAMES, Service, ask, does, page, start, takes};
-use super::{FOR_EVER, MS, from, honest, odd, origin, waits, with_clients};
+use super::counted_page::{Service, ShortCalls, ask_beside, does, page};
+use super::{MS, honest, odd, origin, waits, with_clients};
+use crate::support::send;
 use crate::support::time::SECOND;
-use crate::support::{get, send, with};
 
 /// What honest clients wait for a page, one request each second, while the stranger keeps it from being
 /// stored by writes whose outcome is unknown (as documented), and sends one request at a time.
@@ -82,25 +82,12 @@ async fn short_calls_without_a_fence_hide_no_long_ones() {
         (4, 404, 2),
     ];
     for clients in [2, 10] {
-        let run = async |stranger: Option<(u64, u16, u32)>| {
+        let run = async |stranger: Option<ShortCalls>| {
             let (origin, counts) = page(|_| 1500, "public, max-age=5");
             let service = with_clients().layer(origin);
             let writing = tokio::spawn(write_again_and_again(service.clone()));
-            let attacked = service.clone();
-            let attack = tokio::spawn(async move {
-                let Some((took, status, pause)) = stranger else {
-                    return;
-                };
-                for number in 0.. {
-                    sleep(MS * pause).await;
-                    let request = with(takes("/a", took, status), "x-n", &format!("{number}"));
-                    start(&attacked, request, FOR_EVER);
-                }
-            });
-            let request = move |_, random: u64| from(NAMES[random as usize % clients], get("/a"));
-            let got = ask(&service, request, (1200, 25, FOR_EVER)).await;
+            let got = ask_beside(&service, (clients, 1200), stranger).await;
             writing.abort();
-            attack.abort();
             println!(
                 "{clients} clients, {stranger:?}: {} calls, {got:?}",
                 counts.plain()
