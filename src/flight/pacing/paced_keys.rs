@@ -177,8 +177,9 @@ impl<T> PacedKeys<T> {
     /// woken.
     #[must_use]
     pub(super) fn leave(&mut self, key: &CacheKey, member: Member) -> Vec<Waker> {
-        let paced = self.get_mut(key);
-        let left = paced.and_then(|paced| paced.remove_waiting(member));
+        let left = self
+            .get_mut(key)
+            .and_then(|paced| paced.remove_waiting(member));
         let granted = self.give_back(key, member.number);
         left.into_iter().chain(granted).collect()
     }
